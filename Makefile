@@ -1,0 +1,46 @@
+# On a fresh Debian 12 with python3, git and make: `make test` and `make demo`, as root. Each makes what it lacks.
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SERVERS := .cache/servers/.fetched
+CODE := src tests
+WORKERS ?= 2
+
+.PHONY: help test check lint demo clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make test    lint, types, import contracts and every test, with real Dovecot, Cyrus and Courier (root)'
+	@echo 'make check   the same without the real servers and the slow tests'
+	@echo 'make lint    ruff, mypy and import contracts only'
+	@echo 'make demo    watch two mailboxes become one'
+	@echo 'make clean   remove the virtual environment and all caches'
+
+test: lint $(SERVERS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+check: lint
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not servers and not slow' $(PYTEST_ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+demo: $(INSTALLED)
+	$(BIN)/mailtwin demo
+
+$(INSTALLED): pyproject.toml scripts/venv.sh
+	scripts/venv.sh $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(SERVERS): $(INSTALLED) $(wildcard src/mailtwin/testing/_packages.py)
+	$(BIN)/python -m mailtwin.testing.realservers fetch
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage*

@@ -1,0 +1,1 @@
+"""Keep two mail stores identical: IMAP with IMAP, IMAP with Maildir."""

@@ -1,0 +1,1 @@
+"""asyncio around the protocol kernel: transport, session, login, pool, idle, backoff."""

@@ -1,0 +1,1 @@
+"""What a person writes down: the configuration file, checked and typed."""

@@ -1,0 +1,1 @@
+"""Observe, plan, execute, commit: where planner, state and stores meet."""

@@ -1,0 +1,1 @@
+"""What must survive a crash, in SQLite: agreements, journal, snapshots, history."""

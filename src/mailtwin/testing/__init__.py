@@ -1,0 +1,1 @@
+"""Servers, stores and clocks to test against, shipped so that others can use them too."""
