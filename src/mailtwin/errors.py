@@ -1,0 +1,190 @@
+"""The exception tree: the cause is the class, the consequence is an attribute.
+
+Every error that a server, a disk, a configuration or a person can cause is a `MailtwinError`. Its `scope` says what
+to abandon, `retry` says when another attempt makes sense, and `exit_code` is what the command line returns. Only the
+engine and the back-off read the first two, only the command line reads the last. Mistakes of our own are assertions.
+
+Read next: `mailtwin.model`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+
+
+class Scope(IntEnum):
+    """What is abandoned because of an error; the wider scope includes the narrower ones."""
+
+    MESSAGE = 1
+    MAILBOX = 2
+    STORE = 3
+    PAIR = 4
+    RUN = 5
+
+
+class Retry(Enum):
+    """When another attempt can succeed."""
+
+    NOW = "now"
+    LATER = "later"
+    NEVER = "never"
+
+
+class ExitCode(IntEnum):
+    """The exit codes of the command line; documented in the README and stable."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_IN_STEP = 3
+    CONFIGURATION = 10
+    LOGIN = 11
+    UNREACHABLE = 12
+    TLS = 13
+    PROTOCOL = 14
+    STORE_MISSING = 15
+    LOCKED = 16
+    DISK = 17
+    STATE = 18
+    GUARD = 19
+    SECRET = 20
+    INTERRUPTED = 130
+
+
+class MailtwinError(Exception):
+    """The root of all errors that are not our own mistakes.
+
+    `message` says in one paragraph what happened; `hint` says what a person can do about it.
+    """
+
+    scope: Scope = Scope.RUN
+    retry: Retry = Retry.NEVER
+    exit_code: ExitCode = ExitCode.FAILED
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigurationError(MailtwinError):
+    """The configuration or the command line asks for something that makes no sense."""
+
+    exit_code = ExitCode.CONFIGURATION
+
+
+class SecretError(MailtwinError):
+    """A password or token could not be had."""
+
+    scope = Scope.STORE
+    exit_code = ExitCode.SECRET
+
+
+class ProtocolError(MailtwinError):
+    """A rule of the wire protocol was broken; the subclass says by whom."""
+
+    scope = Scope.STORE
+    exit_code = ExitCode.PROTOCOL
+
+
+class LocalProtocolError(ProtocolError):
+    """The caller asked for something that the protocol forbids in this state; nothing was sent."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The server sent what no IMAP server may send; the connection is unusable."""
+
+    retry = Retry.LATER
+
+
+class UnreachableError(MailtwinError):
+    """No connection: unknown host, refused, reset, timed out, closed by the server (with its BYE text)."""
+
+    scope = Scope.STORE
+    retry = Retry.LATER
+    exit_code = ExitCode.UNREACHABLE
+
+
+class TlsError(MailtwinError):
+    """TLS could not be established or the certificate is not trusted."""
+
+    scope = Scope.STORE
+    exit_code = ExitCode.TLS
+
+
+class LoginError(MailtwinError):
+    """The server refused the credentials."""
+
+    scope = Scope.STORE
+    exit_code = ExitCode.LOGIN
+
+
+class ThrottledError(MailtwinError):
+    """The server asks for a pause of `pause_s` seconds (`None`: it did not say how long)."""
+
+    scope = Scope.STORE
+    retry = Retry.LATER
+    exit_code = ExitCode.UNREACHABLE
+
+    def __init__(self, message: str, *, pause_s: float | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.pause_s = pause_s
+
+
+class CommandRefusedError(MailtwinError):
+    """The server answered NO or BAD to a command that had to succeed."""
+
+    scope = Scope.MAILBOX
+    retry = Retry.LATER
+    exit_code = ExitCode.PROTOCOL
+
+
+class StoreMissingError(MailtwinError):
+    """A store that held mail before is not there any more (an unmounted disk, a moved Maildir)."""
+
+    scope = Scope.PAIR
+    exit_code = ExitCode.STORE_MISSING
+
+
+class MailboxError(MailtwinError):
+    """One mailbox cannot be opened, created, named or listed; the others go on."""
+
+    scope = Scope.MAILBOX
+    retry = Retry.LATER
+
+
+class MessageError(MailtwinError):
+    """One message cannot be read or stored; the others go on."""
+
+    scope = Scope.MESSAGE
+    retry = Retry.LATER
+
+
+class StorageError(MailtwinError):
+    """The disk refused: full, read-only, no permission, input/output error."""
+
+    scope = Scope.PAIR
+    retry = Retry.LATER
+    exit_code = ExitCode.DISK
+
+
+class StateError(MailtwinError):
+    """The state database cannot be used: not ours, newer than this program, or damaged."""
+
+    scope = Scope.PAIR
+    exit_code = ExitCode.STATE
+
+
+class LockedError(MailtwinError):
+    """Another run works on the same pair or the same Maildir."""
+
+    scope = Scope.PAIR
+    retry = Retry.LATER
+    exit_code = ExitCode.LOCKED
+
+
+class GuardError(MailtwinError):
+    """What would be removed is implausible; nothing was removed."""
+
+    scope = Scope.MAILBOX
+    exit_code = ExitCode.GUARD

@@ -1,0 +1,99 @@
+"""Flags as values: one spelling for each, so that two sides can be compared.
+
+System flags (RFC 9051 section 2.3.2) are written as the RFC writes them; keywords compare without regard to case, so
+each is known by the first spelling met in this process. `\\Recent` is a server's business and never synchronised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Flags = frozenset[str]
+
+NO_FLAGS: Flags = frozenset()
+ANSWERED = "\\Answered"
+DELETED = "\\Deleted"
+DRAFT = "\\Draft"
+FLAGGED = "\\Flagged"
+SEEN = "\\Seen"
+FORWARDED = "$Forwarded"
+RECENT = "\\Recent"
+SYSTEM_FLAGS: Flags = frozenset({ANSWERED, DELETED, DRAFT, FLAGGED, SEEN})
+
+_SPELLINGS_MAX = 100_000
+_spellings: dict[str, str] = {flag.lower(): flag for flag in (*SYSTEM_FLAGS, FORWARDED)}
+_interned: dict[Flags, Flags] = {}
+
+
+def make_flags(names: Iterable[str]) -> Flags:
+    """The set of these flags in their one spelling, without `\\Recent` and `\\*`; equal sets are one object.
+
+    Raises nothing: a name that no server may send is a name like any other.
+    """
+    flags = frozenset(_spell(name) for name in names if name.lower() not in ("\\recent", "\\*"))
+    if len(_interned) < _SPELLINGS_MAX:
+        return _interned.setdefault(flags, flags)
+    return _interned.get(flags, flags)
+
+
+def _spell(name: str) -> str:
+    # A hostile server must not grow this table for ever: past the limit a new keyword keeps its own spelling.
+    lowered = name.lower()
+    known = _spellings.get(lowered)
+    if known is not None:
+        return known
+    if len(_spellings) < _SPELLINGS_MAX:
+        _spellings[lowered] = name
+    return name
+
+
+def format_flags(flags: Flags) -> str:
+    """The flags in a fixed order, separated by spaces: for people, for the state, for a test."""
+    return " ".join(sorted(flags))
+
+
+def parse_flags(text: str) -> Flags:
+    """The inverse of `format_flags`."""
+    return make_flags(text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Which flags one side can hold (RFC 9051 section 7.1, PERMANENTFLAGS; the letters of a Maildir).
+
+    What a side cannot hold is never read as "removed there" and never sent there.
+    """
+
+    flags: Flags = SYSTEM_FLAGS
+    any_keyword: bool = True
+
+    def holds(self, flag: str) -> bool:
+        """Whether this side keeps `flag`."""
+        return flag in self.flags or (self.any_keyword and not flag.startswith("\\"))
+
+    def keep(self, flags: Flags) -> Flags:
+        """The part of `flags` that this side can hold."""
+        if all(map(self.holds, flags)):
+            return flags
+        return make_flags(flag for flag in flags if self.holds(flag))
+
+    def without(self, refused: Flags) -> Vocabulary:
+        """This vocabulary less the flags that a server turned out not to keep."""
+        if not refused:
+            return self
+        return LearnedVocabulary(self.flags - refused, self.any_keyword, refused)
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedVocabulary(Vocabulary):
+    """A vocabulary from which single keywords were taken because the server dropped them."""
+
+    refused: Flags = NO_FLAGS
+
+    def holds(self, flag: str) -> bool:
+        """Whether this side keeps `flag`."""
+        return flag not in self.refused and Vocabulary.holds(self, flag)
+
+
+EVERYTHING = Vocabulary()

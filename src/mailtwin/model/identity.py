@@ -1,0 +1,70 @@
+"""Who a message is, told from what a server shows cheaply, without changing the message.
+
+Two messages are taken for the same only when both halves agree: the header fields that a person would know it by, and
+a measure of its content (its size on the wire, or its digest where there is no Message-ID to rely on). The scanner
+below looks at four header fields and never parses the message; the standard library's `email` is its test oracle.
+
+The same identity adopts two populated sides, finds a message whose APPEND was cut off, and heals a lost database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+IDENTITY_FIELDS = ("message-id", "date", "from", "subject")
+HEADER_BYTES_MAX = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Identity:
+    """`headers` is a digest of the identity fields; `content` is `size:N` or `sha256:HEX` of the wire bytes.
+
+    `has_message_id` says whether the headers alone are strong evidence.
+    """
+
+    headers: str
+    content: str
+    has_message_id: bool
+
+    def resembles(self, other: Identity) -> bool:
+        """Whether the headers alone say it is the same message: enough only inside a narrow window of UIDs."""
+        return self.has_message_id and self.headers == other.headers
+
+
+def identity_of(header: bytes, size: int, sha256: str | None) -> Identity | None:
+    """The identity of a message from its header bytes, its size in wire bytes (CRLF) and, if known, its digest.
+
+    Returns None when the headers carry no Message-ID and no digest is given: the caller must read the body first.
+    """
+    fields = header_fields(header)
+    has_message_id = bool(fields["message-id"])
+    if not has_message_id and sha256 is None:
+        return None
+    digest = hashlib.sha256()
+    for name in IDENTITY_FIELDS:
+        digest.update(fields[name] + b"\0")
+    content = f"size:{size}" if has_message_id else f"sha256:{sha256}"
+    return Identity(digest.hexdigest()[:32], content, has_message_id)
+
+
+def header_fields(header: bytes) -> dict[str, bytes]:
+    """The first of each identity field in a header block, unfolded, white space collapsed; b"" where there is none.
+
+    Lines may end in CRLF or LF; the scan stops at the first empty line or after 256 KiB.
+    """
+    found: dict[str, bytes] = {}
+    current: str | None = None
+    for line in header[:HEADER_BYTES_MAX].split(b"\n"):
+        line = line.rstrip(b"\r")
+        if not line:
+            break
+        if line[:1] in b" \t":
+            if current is not None:
+                found[current] += b" " + line
+            continue
+        name = line.partition(b":")[0].strip().lower().decode("ascii", "replace")
+        current = name if name in IDENTITY_FIELDS and name not in found else None
+        if current is not None:
+            found[current] = line.partition(b":")[2]
+    return {name: b" ".join(found.get(name, b"").split()) for name in IDENTITY_FIELDS}

@@ -1,0 +1,64 @@
+"""What one side was seen to hold in one mailbox, and how far that can be relied on.
+
+Absence is evidence only where we looked: a `Listing` says what it covers. A message is known to a store by its `Ref`:
+an IMAP UID (an integer) or the unique part of a Maildir file name (a string). Nothing gets a UID that has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from mailtwin.model.flags import EVERYTHING, Flags, Vocabulary
+from mailtwin.model.identity import Identity
+from mailtwin.model.uidset import UidSet
+
+Ref = int | str
+
+
+class Side(IntEnum):
+    """One of the two stores of a pair."""
+
+    LEFT = 0
+    RIGHT = 1
+
+    @property
+    def other(self) -> Side:
+        """The opposite side."""
+        return Side(1 - self)
+
+    @property
+    def label(self) -> str:
+        """`left` or `right`, for people and for the state."""
+        return "left" if self is Side.LEFT else "right"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The messages of one mailbox on one side.
+
+    `flags` maps every message seen to its flags. `identities` holds those identities that were asked for; a message
+    without one has not been identified yet. `coverage` is None when the listing is complete, else the UIDs in which
+    absence means expunged. `validity` names the numbering (UIDVALIDITY); refs of another validity mean nothing here.
+    `uid_next` is a floor for messages to come, where refs are UIDs. `vocabulary`: the flags this side can hold.
+    """
+
+    flags: Mapping[Ref, Flags]
+    validity: str = ""
+    coverage: UidSet | None = None
+    uid_next: int | None = None
+    identities: Mapping[Ref, Identity] = field(default_factory=dict)
+    vocabulary: Vocabulary = EVERYTHING
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything in the mailbox was seen."""
+        return self.coverage is None
+
+    def lacks(self, ref: Ref) -> bool:
+        """Whether this listing proves that `ref` is not in the mailbox."""
+        return ref not in self.flags and (self.coverage is None or ref in self.coverage)
+
+
+NOTHING_SEEN = Listing(flags={}, coverage=UidSet())

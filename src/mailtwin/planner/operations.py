@@ -1,0 +1,316 @@
+"""What the planner knows and what it may decide, as values.
+
+A dry run prints these; `explain` is their `why`; a bug report is the planner's arguments. Nothing here executes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import TypeAlias
+
+from mailtwin.model import Flags, Identity, MailboxName, Ref, Side
+
+
+class Direction(Enum):
+    """Which sides may be changed."""
+
+    TWO_WAY = "two-way"
+    LEFT_TO_RIGHT = "left-to-right"
+    RIGHT_TO_LEFT = "right-to-left"
+
+    def may_change(self, side: Side) -> bool:
+        """Whether operations on `side` are allowed."""
+        return self is Direction.TWO_WAY or (self is Direction.LEFT_TO_RIGHT) == (side is Side.RIGHT)
+
+
+class Removals(Enum):
+    """What becomes of a message that its twin's side no longer holds."""
+
+    PROPAGATE = "propagate"
+    KEEP = "keep"
+    RESTORE = "restore"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a person wants. `flag_change_beats_removal`: a message whose flags changed on the surviving side since
+    the last agreement is copied back instead of being removed. `remove_mailboxes`: a mailbox removed on one side is
+    removed on the other."""
+
+    direction: Direction = Direction.TWO_WAY
+    removals: Removals = Removals.PROPAGATE
+    flag_change_beats_removal: bool = False
+    remove_mailboxes: bool = False
+
+
+# --- what is known besides the two listings -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Link:
+    """An agreement: these two are the same message, and these flags are what both sides agreed on."""
+
+    left: Ref
+    right: Ref
+    flags: Flags = field(compare=False)
+
+    def ref(self, side: Side) -> Ref:
+        """The message on `side`."""
+        return self.left if side is Side.LEFT else self.right
+
+
+@dataclass(frozen=True, slots=True)
+class CopyIntent:
+    """A copy that was begun and not seen to end.
+
+    `ref` on `source` was to be stored on the other side: under the known name `target`, or under a UID of at least
+    `floor`, in the numbering `validity`. `flags`: the source's flags when it was sent. `finished`: the attempt can no
+    longer take effect (its answer was read, or enough was waited for). `accepted`: the server said it was stored.
+    """
+
+    source: Side
+    ref: Ref
+    flags: Flags
+    validity: str
+    target: Ref | None = None
+    floor: int | None = None
+    identity: Identity | None = None
+    finished: bool = False
+    accepted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoreIntent:
+    """A change of flags on `side` that was begun and not seen to end; `result` is the agreement once it is visible."""
+
+    left: Ref
+    right: Ref
+    side: Side
+    add: Flags
+    remove: Flags
+    result: Flags
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The durable knowledge of one mailbox: agreements, the validities they belong to, and open intents.
+
+    A validity is None before the mailbox was first seen on that side.
+    """
+
+    links: Sequence[Link] = ()
+    left_validity: str | None = None
+    right_validity: str | None = None
+    copies: Sequence[CopyIntent] = ()
+    stores: Sequence[StoreIntent] = ()
+
+    def validity(self, side: Side) -> str | None:
+        """The numbering that the links' refs on `side` belong to."""
+        return self.left_validity if side is Side.LEFT else self.right_validity
+
+
+# --- operations on messages -----------------------------------------------------------------------------------------
+
+
+class Phase(IntEnum):
+    """One plan executes one phase; inside a phase order is free; then observe and plan again."""
+
+    RESET = 0
+    SETTLE = 1
+    IDENTIFY = 2
+    COPY = 3
+    FLAGS = 4
+    REMOVE = 5
+    FORGET = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The numbering of `side` changed: no link or intent of this mailbox means anything any more; pair anew."""
+
+    side: Side
+    old: str
+    new: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Make sure that an interrupted copy can no longer take effect, then observe again."""
+
+    intent: CopyIntent
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """An interrupted copy is proven not to have happened: drop its intent."""
+
+    intent: CopyIntent
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """A server said it stored a copy, and it cannot be found: nothing is sent again, a person sees it."""
+
+    intent: CopyIntent
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identify:
+    """Find out who these messages are (their headers; their bodies where there is no Message-ID)."""
+
+    side: Side
+    refs: tuple[Ref, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Store the message `ref` of `source` on the other side with `flags`."""
+
+    source: Side
+    ref: Ref
+    flags: Flags
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Both sides hold the same message already: link them, agreeing on `flags`. `intent`: the copy it completes."""
+
+    left: Ref
+    right: Ref
+    flags: Flags
+    why: str
+    intent: CopyIntent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFlags:
+    """Add and remove flags on `side`; once that is visible both sides agree on `result`."""
+
+    link: Link
+    side: Side
+    add: Flags
+    remove: Flags
+    result: Flags
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Both sides show `flags` already: make that the agreement."""
+
+    link: Link
+    flags: Flags
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Remove `ref` on `side`. `link` is its agreement, or None for a copy that was never agreed (`intent`)."""
+
+    side: Side
+    ref: Ref
+    link: Link | None
+    why: str
+    intent: CopyIntent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Drop an agreement: both messages are gone, or one is to be copied anew."""
+
+    link: Link
+    why: str
+
+
+Operation: TypeAlias = (
+    Reset | Settle | Abandon | Unresolved | Identify | Copy | Adopt | StoreFlags | Record | Remove | Forget
+)
+
+PHASES: dict[type, Phase] = {
+    Reset: Phase.RESET,
+    Settle: Phase.SETTLE,
+    Abandon: Phase.SETTLE,
+    Identify: Phase.IDENTIFY,
+    Adopt: Phase.COPY,
+    Copy: Phase.COPY,
+    Record: Phase.FLAGS,
+    StoreFlags: Phase.FLAGS,
+    Remove: Phase.REMOVE,
+    Forget: Phase.FORGET,
+    Unresolved: Phase.FORGET,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything the planner would do now, sorted by phase, side and message."""
+
+    operations: tuple[Operation, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to execute; what is merely unresolved is not."""
+        return any(not isinstance(operation, Unresolved) for operation in self.operations)
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self.operations)
+
+    def first_phase(self) -> tuple[Operation, ...]:
+        """The part that may be executed on these grounds: the operations of the earliest phase."""
+        executable = [op for op in self.operations if not isinstance(op, Unresolved)]
+        if not executable:
+            return ()
+        first = min(PHASES[type(op)] for op in executable)
+        return tuple(op for op in executable if PHASES[type(op)] is first)
+
+    def unresolved(self) -> tuple[Unresolved, ...]:
+        """Copies whose outcome a person has to look at."""
+        return tuple(op for op in self.operations if isinstance(op, Unresolved))
+
+
+# --- operations on mailboxes ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CreateMailbox:
+    """Create `name` on `side`."""
+
+    side: Side
+    name: MailboxName
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldMailbox:
+    """A known mailbox is missing on `side`: nothing is done to its twin, a person sees it."""
+
+    side: Side
+    name: MailboxName
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMailbox:
+    """Remove `name` on `side`, whose twin was removed; only ever executed on a mailbox that is in step or empty."""
+
+    side: Side
+    name: MailboxName
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetMailbox:
+    """Both sides lost `name`: drop what is known about it."""
+
+    name: MailboxName
+    why: str
+
+
+MailboxOperation: TypeAlias = CreateMailbox | HoldMailbox | RemoveMailbox | ForgetMailbox

@@ -1,0 +1,305 @@
+"""One interface for every place that holds mail, and nothing else: stores observe and obey, they decide nothing.
+
+A store keeps no durable state of its own. Few operations are required; each has its contract in its docstring, and the
+conformance suite in `mailtwin.testing.conformance` is the contract in executable form: memory, Maildir and IMAP pass it
+unchanged.
+
+The way of a copy, the same for every destination (ordering invariants 2 and 5 of ARCHITECTURE.md):
+
+    delivery = mailbox.delivery()
+    async for message in source.fetch(refs, delivery.spool):      # bodies flow into the destination's own spools
+        delivery.stage(message)  -> Target                        # nothing visible yet
+    ... the engine makes the intents durable, from the targets ...
+    await delivery.commit()      -> Outcome for each, in order    # durable, visible
+    ... the engine makes the agreements durable ...
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import IO
+
+from mailtwin.errors import MailtwinError
+from mailtwin.model import Flags, Identity, Listing, MailboxName, Ref, identity_of
+from mailtwin.model.identity import HEADER_BYTES_MAX
+from mailtwin.model.limits import SPOOL_MEMORY_BYTES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxInfo:
+    """One mailbox of a store. `cursor`: see `Observation`; None when it would cost opening the mailbox.
+
+    `spelling`: the name as this store writes it, for people. `special_use`: `\\Sent` and the like, or "".
+    """
+
+    name: MailboxName
+    cursor: str | None = None
+    spelling: str = ""
+    special_use: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxList:
+    """The mailboxes that can hold messages. Only a `complete` list is evidence that a mailbox is missing.
+
+    `problems`: mailboxes that exist and cannot be used, by the store's spelling, and why.
+    """
+
+    mailboxes: Mapping[MailboxName, MailboxInfo]
+    complete: bool = True
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A listing, and the cursor that was read *before* it.
+
+    Two equal cursors mean that nothing changed in the mailbox between the moments they were read: no message, no flag.
+    None means that this store cannot tell, and the mailbox is listed again next time.
+    """
+
+    listing: Listing
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a staged message will be: under the name `ref`, known beforehand, or at a UID of at least `floor`."""
+
+    ref: Ref | None
+    floor: int | None
+    identity: Identity | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The message is in the mailbox, durably, under `ref`."""
+
+    ref: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The message is certainly not in the mailbox, and why."""
+
+    error: MailtwinError
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The message may or may not be in the mailbox.
+
+    `finished`: the attempt is over, a listing tells; else it may still take effect. `accepted`: the server said it was
+    stored, without saying where.
+    """
+
+    finished: bool
+    accepted: bool
+    error: MailtwinError | None = None
+
+
+Outcome = Stored | Refused | Unknown
+
+
+class Spool:
+    """Takes the wire bytes (CRLF line ends) of one message from a source; measures them on the way.
+
+    The base class keeps them: in memory up to 1 MiB, beyond that in an unlinked temporary file.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._header = bytearray()
+        self._header_done = False
+        self._sha256 = hashlib.sha256()
+        self._memory: list[bytes] | None = []
+        self._file: IO[bytes] | None = None
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        """Appends wire bytes; a memoryview is only borrowed. Raises StorageError when the disk refuses."""
+        self.measure(chunk)
+        self.keep(chunk)
+
+    def measure(self, chunk: bytes | memoryview) -> None:
+        """Counts, digests and looks for the end of the header."""
+        self.size += len(chunk)
+        self._sha256.update(chunk)
+        if not self._header_done:
+            start = max(0, len(self._header) - 3)
+            self._header += chunk[: HEADER_BYTES_MAX - len(self._header)]
+            ends = [at for at in (self._header.find(mark, start) for mark in (b"\n\r\n", b"\n\n")) if at >= 0]
+            self._header_done = bool(ends) or len(self._header) >= HEADER_BYTES_MAX
+            if ends:
+                del self._header[min(ends) + 1 :]
+
+    def keep(self, chunk: bytes | memoryview) -> None:
+        """Stores the bytes; a store with a better place for them overrides this."""
+        if self._memory is not None:
+            self._memory.append(bytes(chunk))
+            if self.size > SPOOL_MEMORY_BYTES_MAX:
+                self._file = tempfile.TemporaryFile()
+                self._file.writelines(self._memory)
+                self._memory = None
+        else:
+            assert self._file is not None
+            self._file.write(chunk)
+
+    @property
+    def sha256(self) -> str:
+        """The digest of all bytes written, hexadecimal."""
+        return self._sha256.hexdigest()
+
+    @property
+    def header(self) -> bytes:
+        """The header block, or its first 256 KiB."""
+        return bytes(self._header)
+
+    def identity(self) -> Identity:
+        """Who the message is, from the bytes written."""
+        identity = identity_of(self.header, self.size, self.sha256)
+        assert identity is not None
+        return identity
+
+    def chunks(self, size: int = 256 * 1024) -> Iterator[bytes]:
+        """The bytes again, from the start."""
+        if self._memory is not None:
+            yield from self._memory
+        elif self._file is not None:
+            self._file.seek(0)
+            while chunk := self._file.read(size):
+                yield chunk
+
+    def discard(self) -> None:
+        """Lets the bytes go; may be called twice."""
+        self._memory = []
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One fetched message. `date` is the arrival date (INTERNALDATE; a Maildir file's mtime), always with a zone.
+
+    `spool` holds its body, or `error` says why there is none: a failure of this message only.
+    """
+
+    ref: Ref
+    flags: Flags
+    date: datetime
+    spool: Spool
+    error: MailtwinError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlagChange:
+    """Add and remove these flags on these messages."""
+
+    refs: tuple[Ref, ...]
+    add: Flags
+    remove: Flags
+
+
+class Delivery(ABC):
+    """One batch of messages on its way into a mailbox."""
+
+    @abstractmethod
+    def spool(self) -> Spool:
+        """A new spool for one body; the source writes into it. Raises StorageError."""
+
+    @abstractmethod
+    def stage(self, message: Message, flags: Flags) -> Target:
+        """Prepares `message` (its spool from this delivery, complete) to be stored with `flags`; nothing is visible.
+
+        `flags` were already reduced to the mailbox's vocabulary. Raises MessageError when this destination cannot
+        hold the message, StorageError when the disk refuses.
+        """
+
+    @abstractmethod
+    async def commit(self) -> list[Outcome]:
+        """Makes all staged messages visible and durable; one outcome for each, in the order staged.
+
+        The caller has made the intents durable. Raises nothing for a single message; a lost connection becomes
+        `Unknown` for those without an answer.
+        """
+
+    @abstractmethod
+    async def abort(self) -> None:
+        """Lets everything staged and not committed go; may be called twice, also after `commit`."""
+
+
+class Mailbox(ABC):
+    """One open mailbox. Refs that are not there any more are passed over, never an error."""
+
+    name: MailboxName
+
+    @abstractmethod
+    async def observe(self) -> Observation:
+        """Lists all messages with their flags as they are now. Raises MailboxError or a store's error."""
+
+    @abstractmethod
+    async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
+        """The identities of those of `refs` that are still there and can be read."""
+
+    @abstractmethod
+    def fetch(self, refs: Sequence[Ref], spool: Callable[[], Spool]) -> AsyncIterator[Message]:
+        """The messages with their bytes, in any order, each body written into a new spool from `spool`.
+
+        A message that the server will not hand out comes as a `Message` with `error`; one that is gone does not come.
+        """
+
+    @abstractmethod
+    def delivery(self) -> Delivery:
+        """A new, empty batch for this mailbox."""
+
+    @abstractmethod
+    async def store_flags(self, changes: Sequence[FlagChange]) -> None:
+        """Changes flags by delta; what the caller does not name stays. Whether it took effect shows `observe`."""
+
+    @abstractmethod
+    async def remove(self, refs: Sequence[Ref]) -> None:
+        """Removes exactly these messages, no others. Whether it took effect shows `observe`."""
+
+
+class Store(ABC):
+    """A place that holds mailboxes. Used by one task at a time."""
+
+    address: str
+    """The canonical address, without secrets: what the state is found by."""
+
+    @abstractmethod
+    async def connect(self, *, create: bool) -> None:
+        """Makes the store usable. `create`: a store that does not exist yet may be created (a new Maildir).
+
+        Raises StoreMissingError, LoginError, UnreachableError, TlsError, ProtocolError, LockedError, StorageError.
+        """
+
+    @abstractmethod
+    async def reconnect(self) -> None:
+        """Drops what connection there is and connects anew; nothing sent before can be answered any more."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Lets go politely; may be called twice and after any error."""
+
+    @abstractmethod
+    async def mailboxes(self) -> MailboxList:
+        """All mailboxes that can hold messages, with cursors where they cost nothing."""
+
+    @abstractmethod
+    async def create(self, name: MailboxName) -> None:
+        """Creates a mailbox (and its parents); one that exists is no error. Raises MailboxError."""
+
+    @abstractmethod
+    async def remove_mailbox(self, name: MailboxName) -> None:
+        """Removes a mailbox with what is in it, not its children. Raises MailboxError."""
+
+    @abstractmethod
+    def open(self, name: MailboxName) -> AbstractAsyncContextManager[Mailbox]:
+        """Opens a mailbox for reading and writing; one at a time. Raises MailboxError when that is refused."""
