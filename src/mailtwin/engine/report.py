@@ -1,0 +1,172 @@
+"""What the engine tells while it works and when it is done: values for whoever shows them, in any form.
+
+Events are for progress and may be thrown away; a `RunReport` is the whole truth about a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import TypeAlias
+
+from mailtwin.errors import ExitCode, MailtwinError
+from mailtwin.model import MailboxName, Ref, Side
+from mailtwin.planner.operations import MailboxOperation, Phase, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was done: messages, and `transferred_bytes` of message bodies."""
+
+    copied_to_left: int = 0
+    copied_to_right: int = 0
+    adopted: int = 0
+    flags_left: int = 0
+    flags_right: int = 0
+    removed_left: int = 0
+    removed_right: int = 0
+    transferred_bytes: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that kept the two sides from being in step, about a message, a mailbox or a side."""
+
+    error: MailtwinError
+    mailbox: MailboxName | None = None
+    side: Side | None = None
+    ref: Ref | None = None
+    message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxResult:
+    """How one mailbox ended. `unchanged`: its cursors had not moved, so it was not even opened."""
+
+    name: MailboxName
+    in_step: bool
+    counts: Counts = field(default_factory=Counts)
+    unchanged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The whole run."""
+
+    mailboxes: tuple[MailboxResult, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def counts(self) -> Counts:
+        """The sum over all mailboxes."""
+        return sum((result.counts for result in self.mailboxes), Counts())
+
+    @property
+    def in_step(self) -> bool:
+        """Whether both sides hold the same mail in all twinned mailboxes."""
+        return not self.problems and all(result.in_step for result in self.mailboxes)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 when in step; the code of the one kind of problem there was; else 3."""
+        if self.in_step:
+            return ExitCode.OK
+        codes = {problem.error.exit_code for problem in self.problems} - {ExitCode.FAILED}
+        return codes.pop() if len(codes) == 1 else ExitCode.NOT_IN_STEP
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMailbox:
+    """The plan of one mailbox, nothing of it done. `in_step`: there is nothing to do."""
+
+    name: MailboxName
+    plan: Plan
+    in_step: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PairPlan:
+    """Everything a `sync` would do now, as far as it can be known without doing the first of it."""
+
+    mailbox_operations: tuple[MailboxOperation, ...]
+    mailboxes: tuple[PlannedMailbox, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A side is ready."""
+
+    side: Side
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The mailboxes are known; `changed` of `total` have to be looked into."""
+
+    total: int
+    changed: int
+    operations: tuple[MailboxOperation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxStarted:
+    """A mailbox is being opened."""
+
+    name: MailboxName
+    index: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseStarted:
+    """A phase of a mailbox's plan begins: `operations` of it, in a plan of `plan` as a whole."""
+
+    name: MailboxName
+    phase: Phase
+    operations: int
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`done` of `total` messages of the phase are through; `transferred_bytes` in this mailbox so far."""
+
+    name: MailboxName
+    phase: Phase
+    done: int
+    total: int
+    transferred_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxFinished:
+    """A mailbox is done."""
+
+    result: MailboxResult
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemFound:
+    """A problem, as soon as it is met; it is in the report as well."""
+
+    problem: Problem
+
+
+Event: TypeAlias = Connected | Listed | MailboxStarted | PhaseStarted | Progress | MailboxFinished | ProblemFound
+Reporter: TypeAlias = Callable[[Event], None]
+
+
+def ignore_events(_event: Event) -> None:
+    """A reporter for those who only want the report."""
