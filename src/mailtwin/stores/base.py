@@ -19,13 +19,13 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO
 
-from mailtwin.errors import MailtwinError
+from mailtwin.errors import MailtwinError, StorageError
 from mailtwin.model import Flags, Identity, Listing, MailboxName, Ref, identity_of
 from mailtwin.model.identity import HEADER_BYTES_MAX
 from mailtwin.model.limits import SPOOL_MEMORY_BYTES_MAX
@@ -143,12 +143,22 @@ class Spool:
         if self._memory is not None:
             self._memory.append(bytes(chunk))
             if self.size > SPOOL_MEMORY_BYTES_MAX:
-                self._file = tempfile.TemporaryFile()
-                self._file.writelines(self._memory)
+                self._spill(self._memory)
                 self._memory = None
         else:
-            assert self._file is not None
-            self._file.write(chunk)
+            self._spill((chunk,))
+
+    def _spill(self, chunks: Iterable[bytes | memoryview]) -> None:
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the spool
+            self._file.writelines(chunks)
+        except OSError as error:
+            raise StorageError(
+                f"a message of more than {self.size} bytes cannot be held in {tempfile.gettempdir()}: "
+                f"{error.strerror}",
+                hint="make room there, or set TMPDIR to a directory with room",
+            ) from error
 
     @property
     def sha256(self) -> str:

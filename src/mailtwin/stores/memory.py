@@ -1,0 +1,410 @@
+"""A store in memory: the reference implementation of `Store`, and the world in which the engine is tested.
+
+It behaves as an IMAP server does: UIDs that only grow, a UIDVALIDITY, a counter that moves with every change. How well
+behaved the server is, is a value (`Manners`): whether it says where it stored a message, which flags it keeps, whether
+it can tell that nothing changed, and after how many messages the connection breaks. What a person does to the mail with
+another program is done by the `user_` methods; they work without a connection.
+
+It is not the IMAP simulator: nothing here speaks a protocol. Read next: `mailtwin.testing.conformance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import Enum
+
+from mailtwin.errors import MailboxError, MessageError, StoreMissingError, UnreachableError
+from mailtwin.model import INBOX, NO_FLAGS, Flags, Identity, Listing, MailboxName, Ref, Vocabulary, make_flags
+from mailtwin.model.flags import EVERYTHING
+from mailtwin.stores.base import (
+    Delivery,
+    FlagChange,
+    Mailbox,
+    MailboxInfo,
+    MailboxList,
+    Message,
+    Observation,
+    Outcome,
+    Refused,
+    Spool,
+    Store,
+    Stored,
+    Target,
+    Unknown,
+)
+
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class Answer(Enum):
+    """How storing one message ends."""
+
+    UID = "stored, and the server says under which UID"
+    ACCEPTED = "stored, and the server does not say where"
+    REFUSED = "not stored; the server says so"
+    LOST_BEFORE = "the connection breaks before the message is stored"
+    LOST_AFTER = "the connection breaks after the message is stored"
+    LATE = "the connection breaks, and the message is stored when the test calls `land`"
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """What the server behind a `MemoryStore` is like; the defaults are a good server.
+
+    `answer(n)` says how the n-th message stored through this store ends (n counts from 0 over all batches).
+    `refusal(data)` gives the reason why the server does not take these bytes, or "". `cursors`: whether it can tell
+    that nothing changed. `creates_parents`: whether creating `A/B` makes `A` a mailbox too. `chunk_size`: in which
+    pieces bodies arrive.
+    """
+
+    vocabulary: Vocabulary = EVERYTHING
+    cursors: bool = True
+    creates_parents: bool = False
+    chunk_size: int = 256 * 1024
+    answer: Callable[[int], Answer] = lambda _n: Answer.UID
+    refusal: Callable[[bytes], str] = lambda _data: ""
+
+
+def always(answer: Answer) -> Callable[[int], Answer]:
+    """For `Manners.answer`: every message ends like this."""
+    return lambda _n: answer
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMessage:
+    """One message as the store holds it. `withheld`: the server lists it and does not hand it out."""
+
+    data: bytes
+    flags: Flags
+    date: datetime
+    withheld: bool = False
+
+
+@dataclass(slots=True)
+class _Box:
+    """One mailbox; `modseq` moves with every change of a message, its flags or the set of messages."""
+
+    validity: int
+    messages: dict[int, MemoryMessage] = field(default_factory=dict)
+    uid_next: int = 1
+    modseq: int = 1
+    special_use: str = ""
+
+    def append(self, message: MemoryMessage) -> int:
+        uid = self.uid_next
+        self.uid_next += 1
+        self.put(uid, message)
+        return uid
+
+    def put(self, uid: int, message: MemoryMessage) -> None:
+        if self.messages.get(uid) != message:
+            self.messages[uid] = message
+            self.modseq += 1
+
+    def drop(self, uid: int) -> None:
+        if self.messages.pop(uid, None) is not None:
+            self.modseq += 1
+
+    def cursor(self) -> str:
+        return f"{self.validity}:{self.modseq}:{self.uid_next}"
+
+
+@dataclass(slots=True)
+class _Account:
+    """What outlives every connection to the store."""
+
+    boxes: dict[MailboxName, _Box] = field(default_factory=dict)
+    exists: bool = True
+    validities: int = 0
+    stored: int = 0
+    late: list[tuple[MailboxName, MemoryMessage]] = field(default_factory=list)
+
+    def create(self, name: MailboxName) -> _Box:
+        if name not in self.boxes:
+            self.validities += 1
+            self.boxes[name] = _Box(self.validities)
+        return self.boxes[name]
+
+
+class MemoryStore(Store):
+    """Mail in memory. `exists=False`: a store that `connect(create=True)` makes; INBOX comes with it."""
+
+    def __init__(
+        self, address: str = "memory:", *, manners: Manners | None = None, exists: bool = True
+    ) -> None:
+        self.address = address
+        self.manners = manners or Manners()
+        self._account = _Account(exists=exists)
+        self._account.create(INBOX)
+        self._connected = False
+
+    def again(self) -> MemoryStore:
+        """Another, unconnected store on the same mail: what a restarted program would open."""
+        other = MemoryStore(self.address, manners=self.manners)
+        other._account = self._account
+        return other
+
+    async def connect(self, *, create: bool) -> None:
+        if not self._account.exists and not create:
+            raise StoreMissingError(f"{self.address} does not exist")
+        self._account.exists = True
+        self._connected = True
+
+    async def reconnect(self) -> None:
+        await self.connect(create=False)
+
+    async def close(self) -> None:
+        self._connected = False
+
+    async def mailboxes(self) -> MailboxList:
+        self.require_connection()
+        return MailboxList(
+            {
+                name: MailboxInfo(name, self.cursor(box), str(name), box.special_use)
+                for name, box in sorted(self._account.boxes.items())
+            }
+        )
+
+    async def create(self, name: MailboxName) -> None:
+        self.require_connection()
+        self._account.create(name)
+        parent = name.parent
+        while self.manners.creates_parents and parent is not None:
+            self._account.create(parent)
+            parent = parent.parent
+
+    async def remove_mailbox(self, name: MailboxName) -> None:
+        self.require_connection()
+        if name.is_inbox:
+            raise MailboxError("INBOX cannot be removed")
+        self._account.boxes.pop(name, None)
+
+    @asynccontextmanager
+    async def open(self, name: MailboxName) -> AsyncIterator[MemoryMailbox]:
+        self.require_connection()
+        self.box(name)
+        yield MemoryMailbox(self, name)
+
+    # --- for the mailbox and the delivery ---
+
+    def require_connection(self) -> None:
+        """Raises UnreachableError when not connected, as after a connection that broke."""
+        if not self._connected:
+            raise UnreachableError(f"{self.address} is not connected")
+
+    def box(self, name: MailboxName) -> _Box:
+        """The mailbox `name`. Raises MailboxError when there is none."""
+        found = self._account.boxes.get(name)
+        if found is None:
+            raise MailboxError(f"there is no mailbox {name}")
+        return found
+
+    def cursor(self, box: _Box) -> str | None:
+        """The cursor of `box`, when this server has cursors."""
+        return box.cursor() if self.manners.cursors else None
+
+    def append(self, name: MailboxName, message: MemoryMessage) -> Outcome:
+        """Stores one message the way the manners say."""
+        if not self._connected:
+            return Unknown(finished=False, accepted=False, error=_lost(self.address))
+        answer = self.manners.answer(self._account.stored)
+        self._account.stored += 1
+        reason = self.manners.refusal(message.data)
+        if reason or answer is Answer.REFUSED:
+            return Refused(MessageError(f"the server does not take the message: {reason or 'it says no'}"))
+        if name not in self._account.boxes:
+            return Refused(MailboxError(f"there is no mailbox {name}"))
+        return self._end(name, message, answer)
+
+    def _end(self, name: MailboxName, message: MemoryMessage, answer: Answer) -> Outcome:
+        if answer is Answer.UID:
+            return Stored(self.box(name).append(message))
+        if answer is Answer.ACCEPTED:
+            self.box(name).append(message)
+            return Unknown(finished=True, accepted=True)
+        if answer is Answer.LOST_AFTER:
+            self.box(name).append(message)
+        elif answer is Answer.LATE:
+            self._account.late.append((name, message))
+        self._connected = False
+        return Unknown(finished=False, accepted=False, error=_lost(self.address))
+
+    # --- what a person or the network does meanwhile ---
+
+    def add(
+        self,
+        name: MailboxName,
+        data: bytes,
+        flags: Flags = NO_FLAGS,
+        date: datetime = EPOCH,
+    ) -> int:
+        """A new message arrives (in a mailbox made for it where there is none); returns its UID."""
+        kept = self.manners.vocabulary.keep(make_flags(flags))
+        return self._account.create(name).append(MemoryMessage(data, kept, date))
+
+    def contents(self, name: MailboxName = INBOX) -> dict[int, MemoryMessage]:
+        """What the mailbox holds now, by UID; a copy. Empty when there is no such mailbox."""
+        box = self._account.boxes.get(name)
+        return dict(box.messages) if box is not None else {}
+
+    def names(self) -> list[MailboxName]:
+        """The mailboxes there are now, sorted."""
+        return sorted(self._account.boxes)
+
+    def user_flags(self, name: MailboxName, uid: int, flags: Flags) -> None:
+        """Someone sets the flags of a message to exactly these."""
+        box = self.box(name)
+        kept = self.manners.vocabulary.keep(make_flags(flags))
+        box.put(uid, replace(box.messages[uid], flags=kept))
+
+    def user_remove(self, name: MailboxName, *uids: int) -> None:
+        """Someone removes messages; those that are gone already are passed over."""
+        for uid in uids:
+            self.box(name).drop(uid)
+
+    def user_withholds(self, name: MailboxName, uid: int, withheld: bool = True) -> None:
+        """The server stops (or begins again) to hand out this message; it stays listed."""
+        box = self.box(name)
+        box.put(uid, replace(box.messages[uid], withheld=withheld))
+
+    def user_create(self, name: MailboxName, special_use: str = "") -> None:
+        """Someone creates a mailbox."""
+        self._account.create(name).special_use = special_use
+
+    def user_remove_mailbox(self, name: MailboxName) -> None:
+        """Someone removes a mailbox with all that is in it."""
+        del self._account.boxes[name]
+
+    def user_rename_mailbox(self, name: MailboxName, new: MailboxName) -> None:
+        """Someone renames a mailbox; it keeps its UIDs and its UIDVALIDITY."""
+        self._account.boxes[new] = self._account.boxes.pop(name)
+
+    def user_renumbers(self, name: MailboxName) -> None:
+        """The mailbox gets a new UIDVALIDITY and new UIDs for the same messages, in the same order."""
+        kept = list(self.box(name).messages.values())
+        del self._account.boxes[name]
+        box = self._account.create(name)
+        for message in kept:
+            box.append(message)
+
+    def break_connection(self) -> None:
+        """Everything fails with UnreachableError until the next `reconnect`."""
+        self._connected = False
+
+    def vanish(self) -> None:
+        """The store is gone with all mail, as an unmounted disk."""
+        self._account.boxes.clear()
+        self._account.exists = False
+        self._account.create(INBOX)
+
+    def land(self) -> int:
+        """Messages that were on their way when the connection broke (`Answer.LATE`) arrive; returns how many."""
+        late, self._account.late = self._account.late, []
+        for name, message in late:
+            self._account.create(name).append(message)
+        return len(late)
+
+
+class MemoryMailbox(Mailbox):
+    """One mailbox of a `MemoryStore`."""
+
+    def __init__(self, store: MemoryStore, name: MailboxName) -> None:
+        self.name = name
+        self.store = store
+
+    async def observe(self) -> Observation:
+        box = self._box()
+        listing = Listing(
+            flags={uid: message.flags for uid, message in sorted(box.messages.items())},
+            validity=str(box.validity),
+            uid_next=box.uid_next,
+            vocabulary=self.store.manners.vocabulary,
+        )
+        return Observation(listing, self.store.cursor(box))
+
+    async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
+        return {
+            uid: spool_of(message.data).identity()
+            for uid, message in self._present(refs)
+            if not message.withheld
+        }
+
+    async def fetch(self, refs: Sequence[Ref], spool: Callable[[], Spool]) -> AsyncIterator[Message]:
+        for uid, message in list(self._present(refs)):
+            self.store.require_connection()
+            body = spool()
+            if message.withheld:
+                error = MessageError(f"the server does not hand out message {uid}")
+                yield Message(uid, message.flags, message.date, body, error)
+                continue
+            view = memoryview(message.data)
+            for at in range(0, len(view), self.store.manners.chunk_size):
+                body.write(view[at : at + self.store.manners.chunk_size])
+            yield Message(uid, message.flags, message.date, body)
+
+    def delivery(self) -> MemoryDelivery:
+        return MemoryDelivery(self.store, self.name, self._box().uid_next)
+
+    async def store_flags(self, changes: Sequence[FlagChange]) -> None:
+        box, vocabulary = self._box(), self.store.manners.vocabulary
+        for change in changes:
+            for uid, message in list(self._present(change.refs)):
+                flags = make_flags((message.flags | vocabulary.keep(change.add)) - change.remove)
+                box.put(uid, replace(message, flags=flags))
+
+    async def remove(self, refs: Sequence[Ref]) -> None:
+        box = self._box()
+        for uid, _message in list(self._present(refs)):
+            box.drop(uid)
+
+    def _box(self) -> _Box:
+        self.store.require_connection()
+        return self.store.box(self.name)
+
+    def _present(self, refs: Sequence[Ref]) -> Iterator[tuple[int, MemoryMessage]]:
+        messages = self._box().messages
+        for ref in refs:
+            if isinstance(ref, int) and ref in messages:
+                yield ref, messages[ref]
+
+
+class MemoryDelivery(Delivery):
+    """One batch for a `MemoryMailbox`."""
+
+    def __init__(self, store: MemoryStore, name: MailboxName, floor: int) -> None:
+        self._store = store
+        self._name = name
+        self._floor = floor
+        self._staged: list[MemoryMessage] = []
+
+    def spool(self) -> Spool:
+        return Spool()
+
+    def stage(self, message: Message, flags: Flags) -> Target:
+        data = b"".join(message.spool.chunks())
+        date = message.date.replace(microsecond=0)
+        self._staged.append(MemoryMessage(data, self._store.manners.vocabulary.keep(flags), date))
+        identity = message.spool.identity()
+        message.spool.discard()
+        return Target(ref=None, floor=self._floor, identity=identity)
+
+    async def commit(self) -> list[Outcome]:
+        staged, self._staged = self._staged, []
+        return [self._store.append(self._name, message) for message in staged]
+
+    async def abort(self) -> None:
+        self._staged = []
+
+
+def spool_of(data: bytes) -> Spool:
+    """A spool that holds exactly these wire bytes."""
+    spool = Spool()
+    spool.write(data)
+    return spool
+
+
+def _lost(address: str) -> UnreachableError:
+    return UnreachableError(f"the connection to {address} broke")
