@@ -35,7 +35,7 @@ demo: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml scripts/venv.sh
 	scripts/venv.sh $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 $(SERVERS): $(INSTALLED) $(wildcard src/mailtwin/testing/_packages.py)

@@ -5,6 +5,7 @@
 # python3 comes without ensurepip; as root, the missing package is installed, otherwise the person is told its name.
 set -euo pipefail
 venv=${1:?directory}
+export DEBIAN_FRONTEND=noninteractive
 
 usable() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
@@ -27,7 +28,7 @@ install_ensurepip() {
     return 1
   fi
   apt-get install -y -q --no-install-recommends "$package" >/dev/null 2>&1 ||
-    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$package"; }
+    { apt-get update -q && apt-get install -y -q --no-install-recommends "$package"; }
 }
 
 if [ -x "$venv/bin/pip" ] && usable "$venv/bin/python"; then exit 0; fi
