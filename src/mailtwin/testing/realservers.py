@@ -332,6 +332,8 @@ def _run_in_foreground(kind: Kind, options: ServerOptions) -> None:
         tempfile.TemporaryDirectory(prefix=f"mailtwin-{kind}-") as directory,
         running(kind, run_dir=Path(directory), options=options) as server,
     ):
+        # Not before: a server started with blocked signals would keep them blocked.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         account = server.user()
         sys.stdout.write(
             f"{kind} on {HOST}: port {server.port}, TLS port {server.tls_port}\n"
@@ -340,8 +342,6 @@ def _run_in_foreground(kind: Kind, options: ServerOptions) -> None:
             "Ctrl-C stops it\n"
         )
         sys.stdout.flush()
-        # Only now: a server started with blocked signals would keep them blocked.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         signal.sigwait(_STOP_SIGNALS)
 
 
