@@ -1,1 +1,23 @@
-"""Observe, plan, execute, commit: where planner, state and stores meet."""
+"""Observe, plan, execute, commit: the only place where planner, state and stores meet.
+
+In reading order: `pair`, `report`, `sync`, `mailbox`, `copying`, `known`, `guards`, `preview`, `verify`.
+"""
+
+from mailtwin.engine.pair import Pair
+from mailtwin.engine.preview import check, plan
+from mailtwin.engine.report import CheckReport, Comparison, PairPlan, RunReport
+from mailtwin.engine.sync import sync
+from mailtwin.engine.verify import compare, compare_stores
+
+__all__ = [
+    "CheckReport",
+    "Comparison",
+    "Pair",
+    "PairPlan",
+    "RunReport",
+    "check",
+    "compare",
+    "compare_stores",
+    "plan",
+    "sync",
+]

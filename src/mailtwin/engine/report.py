@@ -170,3 +170,43 @@ Reporter: TypeAlias = Callable[[Event], None]
 
 def ignore_events(_event: Event) -> None:
     """A reporter for those who only want the report."""
+
+
+# --- check and compare ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MappedMailbox:
+    """How one mailbox is spelled on each side ("" where it is missing), and what becomes of it, in words."""
+
+    name: MailboxName
+    left: str
+    right: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What `check` found: lines about each side, the mailboxes, and those that cannot be used, with the reason."""
+
+    sides: tuple[tuple[str, ...], ...]
+    rows: tuple[MappedMailbox, ...]
+    problems: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How far two stores hold the same mail: `messages` of `mailboxes` are identical, bytes, flags and date.
+
+    `differences` lists the first thousand of `difference_count`.
+    """
+
+    mailboxes: int
+    messages: int
+    differences: tuple[str, ...]
+    difference_count: int
+
+    @property
+    def identical(self) -> bool:
+        """Whether nothing differs."""
+        return self.difference_count == 0

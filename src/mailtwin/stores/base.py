@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -258,7 +258,7 @@ class Mailbox(ABC):
         """The identities of those of `refs` that are still there and can be read."""
 
     @abstractmethod
-    def fetch(self, refs: Sequence[Ref], spool: Callable[[], Spool]) -> AsyncIterator[Message]:
+    def fetch(self, refs: Sequence[Ref], spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
         """The messages with their bytes, in any order, each body written into a new spool from `spool`.
 
         A message that the server will not hand out comes as a `Message` with `error`; one that is gone does not come.
@@ -297,6 +297,10 @@ class Store(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Lets go politely; may be called twice and after any error."""
+
+    def describe(self) -> tuple[str, ...]:
+        """What a person wants to know of the connected store, line by line; the address first."""
+        return (self.address,)
 
     @abstractmethod
     async def mailboxes(self) -> MailboxList:

@@ -10,7 +10,7 @@ It is not the IMAP simulator: nothing here speaks a protocol. Read next: `mailtw
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -332,7 +332,7 @@ class MemoryMailbox(Mailbox):
             if not message.withheld
         }
 
-    async def fetch(self, refs: Sequence[Ref], spool: Callable[[], Spool]) -> AsyncIterator[Message]:
+    async def fetch(self, refs: Sequence[Ref], spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
         for uid, message in list(self._present(refs)):
             self.store.require_connection()
             body = spool()

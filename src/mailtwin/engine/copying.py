@@ -1,0 +1,172 @@
+"""Copies in batches: stage, make the intents durable, store, make the agreements durable.
+
+The order is the ordering invariants' (ARCHITECTURE.md): an intent is durable before its effect, an agreement only after
+the effect was confirmed. A batch bounds memory and the number of files that become durable together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from mailtwin.errors import MailtwinError, MessageError
+from mailtwin.model import Flags, MailboxName, Ref, Side, header_fields, make_flags
+from mailtwin.model.flags import SYSTEM_FLAGS
+from mailtwin.planner import Copy, CopyIntent, Link
+from mailtwin.state import AddCopy, AddLink, Change, DropCopy, FinishCopy, Note, State
+from mailtwin.stores.base import Delivery, Mailbox, Message, Outcome, Refused, Spool, Stored, Unknown
+
+BATCH_MESSAGES_MAX = 500
+BATCH_BYTES_MAX = 16 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is staged and not yet stored, in order."""
+
+    delivery: Delivery
+    intents: list[CopyIntent] = field(default_factory=list)
+    messages: list[tuple[int, str, str]] = field(default_factory=list)
+    size_bytes: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether it should be stored before anything is added."""
+        return len(self.intents) >= BATCH_MESSAGES_MAX or self.size_bytes >= BATCH_BYTES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFailure:
+    """A message that was not copied, and why."""
+
+    ref: Ref
+    message_id: str
+    error: MailtwinError
+
+
+@dataclass(slots=True)
+class Copier:
+    """Copies messages of one mailbox from `source` to the other side.
+
+    `linked` holds the destination's refs that have an agreement already; `progress` is told messages and bytes.
+    """
+
+    state: State
+    name: MailboxName
+    side: Side
+    mailboxes: tuple[Mailbox, Mailbox]
+    validity: str
+    keep: Callable[[Flags], Flags]
+    linked: set[Ref]
+    progress: Callable[[int, int], None]
+    failures: list[CopyFailure] = field(default_factory=list)
+    copied: int = 0
+    copied_bytes: int = 0
+    _batch: Batch | None = None
+
+    async def copy(self, operations: Sequence[Copy]) -> None:
+        """Executes `operations`, all with this copier's source side. What failed is in `failures`."""
+        wanted = {operation.ref: operation for operation in operations}
+        source = self.mailboxes[self.side]
+        messages = source.fetch(list(wanted), self._spool)
+        try:
+            async for message in messages:
+                self._stage(message, wanted[message.ref])
+                if self._batch is not None and self._batch.full:
+                    await self._store()
+            await self._store()
+        finally:
+            await messages.aclose()
+            if self._batch is not None:
+                await self._batch.delivery.abort()
+                self._batch = None
+
+    def _spool(self) -> Spool:
+        if self._batch is None:
+            self._batch = Batch(self.mailboxes[self.side.other].delivery())
+        return self._batch.delivery.spool()
+
+    def _stage(self, message: Message, operation: Copy) -> None:
+        message_id = header_fields(message.spool.header)["message-id"].decode("utf-8", "replace")[:998]
+        if message.error is not None:
+            message.spool.discard()
+            self.failures.append(CopyFailure(message.ref, message_id, message.error))
+            return
+        assert self._batch is not None
+        sent = self.keep(operation.flags)
+        try:
+            target = self._batch.delivery.stage(message, sent)
+        except MessageError as error:
+            message.spool.discard()
+            self.failures.append(CopyFailure(message.ref, message_id, error))
+            return
+        self._batch.intents.append(
+            CopyIntent(
+                source=self.side,
+                ref=message.ref,
+                flags=agreed_when_sent(sent),
+                validity=self.validity,
+                target=target.ref,
+                floor=target.floor,
+                identity=target.identity,
+            )
+        )
+        self._batch.messages.append((message.spool.size, message.spool.sha256 if target.ref is None else "", message_id))
+        self._batch.size_bytes += message.spool.size
+
+    async def _store(self) -> None:
+        batch = self._batch
+        if batch is None:
+            return
+        if batch.intents:
+            begun = [AddCopy(i, *facts) for i, facts in zip(batch.intents, batch.messages, strict=True)]
+            self.state.commit(self.name, begun)
+            outcomes = await batch.delivery.commit()
+            self.state.commit(self.name, list(self._conclude(batch, outcomes)))
+            self.progress(len(batch.intents), batch.size_bytes)
+        self._batch = None
+        await batch.delivery.abort()
+
+    def _conclude(self, batch: Batch, outcomes: Sequence[Outcome]) -> Iterator[Change]:
+        for intent, facts, outcome in zip(batch.intents, batch.messages, outcomes, strict=True):
+            match outcome:
+                case Stored(ref) if ref in self.linked:
+                    yield from self._merged(intent, ref, facts[2])
+                case Stored(ref):
+                    yield from self._stored(intent, ref, facts)
+                case Refused(error):
+                    self.failures.append(CopyFailure(intent.ref, facts[2], error))
+                    yield DropCopy(intent)
+                case Unknown(finished, accepted, error):
+                    if finished:
+                        yield FinishCopy(intent, accepted)
+                    if error is not None and not accepted:
+                        self.failures.append(CopyFailure(intent.ref, facts[2], error))
+
+    def _stored(self, intent: CopyIntent, ref: Ref, facts: tuple[int, str, str]) -> Iterator[Change]:
+        self.linked.add(ref)
+        self.copied += 1
+        self.copied_bytes += facts[0]
+        left, right = (intent.ref, ref) if self.side is Side.LEFT else (ref, intent.ref)
+        yield AddLink(Link(left, right, intent.flags))
+        yield DropCopy(intent)
+        yield Note("copy", left, right, f"to {self.side.other.label}", facts[2])
+
+    def _merged(self, intent: CopyIntent, ref: Ref, message_id: str) -> Iterator[Change]:
+        error = MessageError(
+            f"the {self.side.other.label} side did not store the message: it says that it holds it already, as {ref}, "
+            "which is the twin of another message"
+        )
+        self.failures.append(CopyFailure(intent.ref, message_id, error))
+        yield DropCopy(intent)
+
+
+def agreed_when_sent(flags: Flags) -> Flags:
+    """What both sides agree on when a message was sent with `flags`, before anybody looked.
+
+    Keywords are agreed only when they were seen: a server that drops them silently must not look like a person who
+    removed them. System flags are taken at the server's word, so that a change made meanwhile is told from ours.
+    """
+    return make_flags(flags & SYSTEM_FLAGS)
+
+

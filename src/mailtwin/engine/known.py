@@ -1,0 +1,74 @@
+"""What is known of one mailbox during a run: both listings as last observed, and what was learnt since.
+
+Identities are asked for once and kept as long as the mailbox is open. Flags that a server was seen not to keep are left
+out of both listings, so that their absence is never taken for somebody's wish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from mailtwin.engine.together import together
+from mailtwin.model import NO_FLAGS, Flags, Identity, Listing, Ref, Side, make_flags
+from mailtwin.planner import Base, Identify, Link
+from mailtwin.stores.base import Mailbox, Observation
+
+
+@dataclass(slots=True)
+class Known:
+    """Both sides of one open mailbox."""
+
+    mailboxes: tuple[Mailbox, Mailbox]
+    observations: tuple[Observation, ...] = ()
+    identities: tuple[dict[Ref, Identity], dict[Ref, Identity]] = field(default_factory=lambda: ({}, {}))
+    ignored: Flags = NO_FLAGS
+    unknowable: set[tuple[Side, Ref]] = field(default_factory=set)
+
+    async def observe(self) -> None:
+        """Lists both sides, at the same time."""
+        left, right = self.mailboxes
+        self.observations = await together(left.observe(), right.observe())
+
+    async def identify(self, request: Identify) -> None:
+        """Asks one side for identities; those that cannot be had are remembered as `unknowable`."""
+        found = await self.mailboxes[request.side].identify(request.refs)
+        self.identities[request.side].update(found)
+        self.unknowable.update((request.side, ref) for ref in request.refs if ref not in found)
+
+    def listing(self, side: Side) -> Listing:
+        """What the planner may know of `side`."""
+        seen = self.observations[side].listing
+        flags = seen.flags
+        if self.ignored:
+            flags = {ref: make_flags(held - self.ignored) for ref, held in flags.items()}
+        return replace(seen, flags=flags, identities=self.identities[side])
+
+    def plain_base(self, base: Base) -> Base:
+        """`base` without the flags that do not count."""
+        if not self.ignored:
+            return base
+        return replace(base, links=[strip(link, self.ignored) for link in base.links])
+
+    def holds(self, side: Side, ref: Ref) -> bool:
+        """Whether `ref` was there at the last look."""
+        return ref in self.observations[side].listing.flags
+
+
+def strip(link: Link, flags: Flags) -> Link:
+    """The link without these flags in its agreement."""
+    return replace(link, flags=make_flags(link.flags - flags)) if link.flags & flags else link
+
+
+def deviations(links: Sequence[Link], side: Side, listing: Listing) -> dict[Ref, Flags | None]:
+    """Where `listing` differs from what the agreements say of `side`."""
+    found: dict[Ref, Flags | None] = {}
+    agreed: set[Ref] = set()
+    for link in links:
+        ref = link.ref(side)
+        agreed.add(ref)
+        held = listing.flags.get(ref)
+        if held != link.flags:
+            found[ref] = held
+    found.update((ref, held) for ref, held in listing.flags.items() if ref not in agreed)
+    return found

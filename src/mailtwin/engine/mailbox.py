@@ -1,0 +1,343 @@
+"""One mailbox of a pair: observe, plan, execute one phase, and again until there is nothing left to do.
+
+Recovery is this very loop: after a crash the journal holds what was begun, the next observation shows what became of
+it, and the planner decides. Nothing here decides what should be done; nothing here remembers a list of work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from mailtwin.engine.copying import Copier, CopyFailure
+from mailtwin.engine.guards import refuse_implausible
+from mailtwin.engine.known import Known, deviations
+from mailtwin.engine.pair import Pair
+from mailtwin.engine.report import (
+    Counts,
+    MailboxResult,
+    PhaseStarted,
+    Problem,
+    ProblemFound,
+    Progress,
+    Reporter,
+)
+from mailtwin.errors import MailboxError, MessageError
+from mailtwin.model import Flags, MailboxName, Ref, Side, format_flags, make_flags
+from mailtwin.planner import (
+    PHASES,
+    Abandon,
+    Adopt,
+    Base,
+    Copy,
+    CopyIntent,
+    Forget,
+    Identify,
+    Link,
+    Operation,
+    Phase,
+    Plan,
+    Record,
+    Remove,
+    Reset,
+    Settle,
+    StoreFlags,
+    StoreIntent,
+    plan_messages,
+)
+from mailtwin.state import (
+    AddLink,
+    AddStore,
+    Change,
+    DropCopy,
+    DropLink,
+    DropSnapshot,
+    DropStore,
+    FinishCopy,
+    ForgetAll,
+    Note,
+    SaveSnapshot,
+    SetFlags,
+    SetValidity,
+    Snapshot,
+    State,
+)
+from mailtwin.stores.base import FlagChange
+
+ROUNDS_MAX = 40
+"""More rounds of observing and planning than any mailbox needs: each phase takes one, a moving target a few more."""
+
+ATTEMPTS_MAX = 2
+"""So often the same plan is executed; then the store does not do what it is told, and a person has to know."""
+
+SETTLE_S = 2.0
+"""How long an interrupted APPEND may still take effect once its connection is gone."""
+
+Op = TypeVar("Op")
+
+
+class NeedsReconnect(Exception):
+    """An interrupted copy must be proven over: the destination is left, connected anew, and observed again."""
+
+    def __init__(self, side: Side, intents: Sequence[CopyIntent]) -> None:
+        super().__init__(side)
+        self.side = side
+        self.intents = intents
+
+
+@dataclass(slots=True)
+class MailboxRun:
+    """The work on one mailbox while it is open on both sides."""
+
+    pair: Pair
+    state: State
+    name: MailboxName
+    known: Known
+    report: Reporter
+    aside: set[tuple[Side, Ref]] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    base: Base = field(default_factory=Base)
+    _last: tuple[Operation, ...] = ()
+    _attempts: int = 0
+
+    async def run(self) -> MailboxResult:
+        """Brings the mailbox in step, as far as it can be. Raises NeedsReconnect, or a store's or the state's error."""
+        self.base = self.state.base(self.name)
+        for _round in range(ROUNDS_MAX):
+            await self.known.observe()
+            self._learn_validities()
+            plan = await self._plan()
+            phase = plan.first_phase()
+            if not phase:
+                return self._finish(plan)
+            if self._stuck(phase):
+                return self._give_up(phase)
+            self.report(PhaseStarted(self.name, PHASES[type(phase[0])], len(phase), plan))
+            await self._execute(phase)
+        raise MailboxError(f"{self.name}: it changes faster than it can be brought in step", hint="run again later")
+
+    async def _plan(self) -> Plan:
+        """Plans until the first phase needs more than knowledge and agreements."""
+        while True:
+            plan = make_plan(self.pair, self.base, self.known, self.aside)
+            phase = plan.first_phase()
+            requests = only(Identify, phase)
+            if requests:
+                for request in requests:
+                    await self.known.identify(request)
+                    self._set_unknowable_aside(request)
+            elif phase and all(isinstance(op, Record | Adopt | Forget | Abandon | Reset) for op in phase):
+                self.report(PhaseStarted(self.name, PHASES[type(phase[0])], len(phase), plan))
+                self._commit([change for op in phase for change in self._agree(op)])
+            else:
+                return plan
+
+    # --- agreements: no store is touched ---------------------------------------------------------------------------
+
+    def _agree(self, operation: Operation) -> Iterable[Change]:
+        match operation:
+            case Record(link, flags, why):
+                yield SetFlags(link, flags)
+                yield DropStore(link.left, link.right)
+                yield Note("agree", link.left, link.right, f"{format_flags(flags)} ({why})")
+            case Adopt(left, right, flags, why, intent):
+                self.counts += Counts(adopted=1)
+                yield AddLink(Link(left, right, flags))
+                if intent is not None:
+                    yield DropCopy(intent)
+                yield Note("adopt", left, right, why)
+            case Forget(link, why):
+                yield DropLink(link)
+                yield Note("forget", link.left, link.right, why)
+            case Abandon(intent, why):
+                yield DropCopy(intent)
+                yield Note("abandon", *ends(intent.source, intent.ref), why)
+            case Reset(side, old, new, why):
+                yield ForgetAll()
+                yield Note("reset", None, None, f"{side.label}: {old} -> {new} ({why})")
+                for each in Side:
+                    yield SetValidity(each, self.known.observations[each].listing.validity)
+
+    def _learn_validities(self) -> None:
+        """A mailbox seen for the first time: from now on its links belong to these numberings."""
+        self._commit(
+            [
+                SetValidity(side, self.known.observations[side].listing.validity)
+                for side in Side
+                if self.base.validity(side) is None
+            ]
+        )
+
+    def _commit(self, changes: list[Change]) -> None:
+        if changes:
+            self.state.commit(self.name, changes)
+            self.base = self.state.base(self.name)
+
+    # --- effects ---------------------------------------------------------------------------------------------------
+
+    async def _execute(self, phase: tuple[Operation, ...]) -> None:
+        settles = only(Settle, phase)
+        if settles:
+            side = settles[0].intent.source.other
+            raise NeedsReconnect(side, [s.intent for s in settles if s.intent.source.other is side])
+        self._commit([change for op in phase for change in self._agree(op)])
+        await self._copy(only(Copy, phase))
+        await self._store_flags(only(StoreFlags, phase))
+        await self._remove(only(Remove, phase))
+
+    async def _copy(self, operations: Sequence[Copy]) -> None:
+        for side in Side:
+            copies = [operation for operation in operations if operation.source is side]
+            if copies:
+                await self._copy_from(side, copies)
+
+    async def _copy_from(self, side: Side, copies: Sequence[Copy]) -> None:
+        destination = self.known.observations[side.other].listing
+        before = self.counts
+        done = 0
+
+        def progress(messages: int, size_bytes: int) -> None:
+            nonlocal done
+            done += messages
+            copied = {f"copied_to_{side.other.label}": done}
+            self.counts = before + Counts(**copied, transferred_bytes=copier.copied_bytes)
+            self.report(Progress(self.name, Phase.COPY, done, len(copies), self.counts.transferred_bytes))
+
+        copier = Copier(
+            state=self.state,
+            name=self.name,
+            side=side,
+            mailboxes=self.known.mailboxes,
+            validity=destination.validity,
+            keep=destination.vocabulary.without(self.known.ignored).keep,
+            linked={link.ref(side.other) for link in self.base.links},
+            progress=progress,
+        )
+        try:
+            await copier.copy(copies)
+        finally:
+            for failure in copier.failures:
+                self._set_aside(side, failure)
+        self.base = self.state.base(self.name)
+
+    async def _store_flags(self, operations: Sequence[StoreFlags]) -> None:
+        if not operations:
+            return
+        self._commit(
+            [AddStore(StoreIntent(op.link.left, op.link.right, op.side, op.add, op.remove, op.result)) for op in operations]
+        )
+        for side in Side:
+            groups: dict[tuple[Flags, Flags], list[Ref]] = {}
+            for op in operations:
+                if op.side is side:
+                    groups.setdefault((op.add, op.remove), []).append(op.link.ref(side))
+            if groups:
+                changes = [FlagChange(tuple(refs), add, remove) for (add, remove), refs in groups.items()]
+                await self.known.mailboxes[side].store_flags(changes)
+                stored = sum(map(len, groups.values()))
+                self.counts += Counts(**{f"flags_{side.label}": stored})
+        self.report(Progress(self.name, Phase.FLAGS, len(operations), len(operations), self.counts.transferred_bytes))
+
+    async def _remove(self, operations: Sequence[Remove]) -> None:
+        if not operations:
+            return
+        if not self.pair.approve_removals:
+            refuse_implausible(self.name, self.base, tuple(operations))
+        self._commit(
+            [Note("remove", *ends(op.side, op.ref), f"on {op.side.label}: {op.why}") for op in operations]
+        )
+        for side in Side:
+            refs = [op.ref for op in operations if op.side is side]
+            if refs:
+                await self.known.mailboxes[side].remove(refs)
+                self.counts += Counts(**{f"removed_{side.label}": len(refs)})
+        self.report(Progress(self.name, Phase.REMOVE, len(operations), len(operations), self.counts.transferred_bytes))
+
+    # --- what does not work ----------------------------------------------------------------------------------------
+
+    def _set_unknowable_aside(self, request: Identify) -> None:
+        for ref in request.refs:
+            if (request.side, ref) in self.known.unknowable and (request.side, ref) not in self.aside:
+                error = MessageError("the message cannot be read, so nobody can tell whether the other side has it")
+                self._set_aside(request.side, CopyFailure(ref, "", error))
+
+    def _set_aside(self, side: Side, failure: CopyFailure) -> None:
+        self.aside.add((side, failure.ref))
+        self._problem(Problem(failure.error, self.name, side, failure.ref, failure.message_id))
+
+    def _problem(self, problem: Problem) -> None:
+        self.problems.append(problem)
+        self.report(ProblemFound(problem))
+
+    def _stuck(self, phase: tuple[Operation, ...]) -> bool:
+        """Whether this very phase was executed before, to no effect; flags a server drops are learnt on the way."""
+        if phase != self._last:
+            self._last, self._attempts = phase, 1
+            return False
+        self._attempts += 1
+        refused = make_flags(
+            flag for op in only(StoreFlags, phase) for flag in op.add if not flag.startswith("\\")
+        )
+        if self._attempts > ATTEMPTS_MAX and refused - self.known.ignored:
+            self.known.ignored = make_flags(self.known.ignored | refused)
+            self._commit([DropStore(op.link.left, op.link.right) for op in only(StoreFlags, phase)])
+            self._last = ()
+            return False
+        return self._attempts > ATTEMPTS_MAX
+
+    def _give_up(self, phase: tuple[Operation, ...]) -> MailboxResult:
+        kind = PHASES[type(phase[0])].name.lower()
+        self._problem(
+            Problem(
+                MailboxError(
+                    f"{self.name}: {len(phase)} operations ({kind}) were accepted by the store and had no effect",
+                    hint="`mailtwin plan --verbose` shows them",
+                ),
+                self.name,
+            )
+        )
+        return self._leave(in_step=False)
+
+    def _finish(self, plan: Plan) -> MailboxResult:
+        for op in plan.unresolved():
+            self._problem(
+                Problem(
+                    MessageError(
+                        f"the {op.intent.source.other.label} side said that it stored the message, and it cannot be "
+                        f"found there: {op.why}. It is not sent again."
+                    ),
+                    self.name,
+                    op.intent.source,
+                    op.intent.ref,
+                )
+            )
+        return self._leave(in_step=not self.problems)
+
+    def _leave(self, in_step: bool) -> MailboxResult:
+        """Saves the cursors only of a mailbox that is in step: they vouch that nothing is left to do in it."""
+        self._commit([self._snapshot(side) if in_step else DropSnapshot(side) for side in Side])
+        return MailboxResult(self.name, in_step and not self.known.ignored, self.counts)
+
+    def _snapshot(self, side: Side) -> Change:
+        observed = self.known.observations[side]
+        if observed.cursor is None or self.known.ignored:
+            return DropSnapshot(side)
+        return SaveSnapshot(Snapshot(side, observed.cursor, deviations(self.base.links, side, observed.listing)))
+
+
+def make_plan(pair: Pair, base: Base, known: Known, aside: set[tuple[Side, Ref]]) -> Plan:
+    """The plan on what is known now."""
+    left, right = (known.listing(side) for side in Side)
+    return plan_messages(known.plain_base(base), left, right, pair.policy, frozenset(aside))
+
+
+def only(kind: type[Op], operations: Iterable[object]) -> list[Op]:
+    """Those of `operations` that are of this kind."""
+    return [operation for operation in operations if isinstance(operation, kind)]
+
+
+def ends(side: Side, ref: Ref) -> tuple[Ref | None, Ref | None]:
+    """A message on one side, as a (left, right) pair."""
+    return (ref, None) if side is Side.LEFT else (None, ref)

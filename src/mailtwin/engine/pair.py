@@ -1,0 +1,42 @@
+"""A pair of stores and what a person wants of it: the engine's input."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from mailtwin.model import MailboxName, Side
+from mailtwin.planner import NameMap, Policy
+from mailtwin.stores.base import Store
+
+
+def every_mailbox(_name: MailboxName) -> bool:
+    """Selects all mailboxes."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two stores to be kept identical.
+
+    `names` maps left names to right names; `select` says of a left name whether it takes part.
+    `approve_removals` lets a plan through that the guard against implausible removals would stop.
+    `sleep` is the clock of every pause, in seconds.
+    """
+
+    left: Store
+    right: Store
+    policy: Policy = field(default_factory=Policy)
+    names: NameMap = field(default_factory=NameMap)
+    select: Callable[[MailboxName], bool] = every_mailbox
+    approve_removals: bool = False
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    def store(self, side: Side) -> Store:
+        """The store on `side`."""
+        return self.left if side is Side.LEFT else self.right
+
+    def name_on(self, side: Side, name: MailboxName) -> MailboxName:
+        """How the mailbox that is called `name` on the left is called on `side`."""
+        return name if side is Side.LEFT else self.names.to_right(name)

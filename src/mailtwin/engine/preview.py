@@ -1,0 +1,137 @@
+"""What a run would do, and how mailboxes map: the same survey and the same planner, and nothing is changed."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+
+from mailtwin.engine.known import Known
+from mailtwin.engine.mailbox import make_plan, only
+from mailtwin.engine.pair import Pair
+from mailtwin.engine.report import (
+    CheckReport,
+    Listed,
+    MailboxStarted,
+    MappedMailbox,
+    PairPlan,
+    PlannedMailbox,
+    Problem,
+    Reporter,
+    ignore_events,
+)
+from mailtwin.engine.sync import Survey, close, connect, survey_pair
+from mailtwin.errors import MailboxError, MailtwinError, Scope
+from mailtwin.model import Listing, MailboxName, Ref, Side
+from mailtwin.planner import Base, CreateMailbox, Identify, Plan, Reset, plan_messages
+from mailtwin.state import State
+
+
+async def plan(pair: Pair, state: State | None, report: Reporter = ignore_events) -> PairPlan:
+    """Everything that `sync` would do now. `state` is None when there is none yet. Raises what `sync` raises."""
+    try:
+        await connect(pair, create=False, report=report)
+        survey = await survey_pair(pair, state)
+        busy = [name for name in survey.twins if name not in survey.unchanged]
+        report(Listed(len(survey.twins), len(busy), survey.operations))
+        planned: list[PlannedMailbox] = []
+        problems = [
+            Problem(MailboxError(f"{spelling}: {why}"), side=side)
+            for side in Side
+            for spelling, why in sorted(survey.lists[side].problems.items())
+        ]
+        for index, name in enumerate(busy, 1):
+            report(MailboxStarted(name, index, len(busy)))
+            try:
+                planned.append(await _Preview(pair, state, survey, name).plan())
+            except MailtwinError as error:
+                if error.scope > Scope.MAILBOX:
+                    raise
+                problems.append(Problem(error, name))
+        return PairPlan(survey.operations, tuple(planned), tuple(problems))
+    finally:
+        await close(pair)
+
+
+@dataclass(frozen=True, slots=True)
+class _Preview:
+    """The plan of one mailbox."""
+
+    pair: Pair
+    state: State | None
+    survey: Survey
+    name: MailboxName
+
+    async def plan(self) -> PlannedMailbox:
+        """The first plan that needs no more looking, with a changed numbering taken as already forgotten."""
+        base = self.state.base(self.name) if self.state is not None else Base()
+        missing = {op.side for op in self.survey.operations if isinstance(op, CreateMailbox) and op.name == self.name}
+        if missing:
+            return await self._plan_new(missing.pop())
+        async with AsyncExitStack() as stack:
+            left, right = [
+                await stack.enter_async_context(self.pair.store(side).open(self.pair.name_on(side, self.name)))
+                for side in Side
+            ]
+            known = Known((left, right))
+            await known.observe()
+            return await self._settle(base, known)
+
+    async def _settle(self, base: Base, known: Known) -> PlannedMailbox:
+        resets: list[Reset] = []
+        while True:
+            aside: set[tuple[Side, Ref]] = set(known.unknowable)
+            found = make_plan(self.pair, base, known, aside)
+            phase = found.first_phase()
+            if only(Reset, phase):
+                resets += only(Reset, phase)
+                base = Base()
+            elif only(Identify, phase):
+                for request in only(Identify, phase):
+                    await known.identify(request)
+            else:
+                found = replace(found, operations=(*resets, *found.operations))
+                return PlannedMailbox(self.name, found, not found)
+
+    async def _plan_new(self, missing: Side) -> PlannedMailbox:
+        """A mailbox that one side does not have yet is planned against an empty one."""
+        there = self.pair.name_on(missing.other, self.name)
+        async with self.pair.store(missing.other).open(there) as mailbox:
+            seen = (await mailbox.observe()).listing
+        listings = (Listing({}), seen) if missing is Side.LEFT else (seen, Listing({}))
+        found: Plan = plan_messages(Base(), *listings, self.pair.policy)
+        return PlannedMailbox(self.name, found, not found)
+
+
+async def check(pair: Pair) -> CheckReport:
+    """Logs in on both sides and says how each mailbox maps. Changes nothing. Raises what `sync` raises."""
+    try:
+        await connect(pair, create=False)
+        survey = await survey_pair(pair, None)
+        sides = tuple(pair.store(side).describe() for side in Side)
+        rows = [_map_row(pair, survey, name) for name in sorted(_all_names(pair, survey))]
+        problems = [(f"{spelling} ({side.label})", why) for side in Side for spelling, why in survey.lists[side].problems.items()]
+        return CheckReport(sides, tuple(rows), tuple(sorted(problems)))
+    finally:
+        await close(pair)
+
+
+def _all_names(pair: Pair, survey: Survey) -> set[MailboxName]:
+    left, right = survey.lists
+    return set(left.mailboxes) | set(map(pair.names.to_left, right.mailboxes))
+
+
+def _map_row(pair: Pair, survey: Survey, name: MailboxName) -> MappedMailbox:
+    """How one mailbox is spelled on each side, and what becomes of it."""
+    spellings = []
+    for side in Side:
+        info = survey.lists[side].mailboxes.get(pair.name_on(side, name))
+        spellings.append((info.spelling or str(info.name)) if info is not None else "")
+    if not pair.select(name):
+        what = "excluded"
+    elif all(spellings):
+        what = "twinned"
+    else:
+        missing = Side.LEFT if not spellings[0] else Side.RIGHT
+        creates = CreateMailbox in {type(op) for op in survey.operations if op.name == name}
+        what = f"created on the {missing.label}" if creates else f"missing on the {missing.label}, left alone"
+    return MappedMailbox(name, spellings[0], spellings[1], what)

@@ -1,0 +1,283 @@
+"""A run over a pair: connect, list, plan the mailboxes, and bring one after the other in step.
+
+A mailbox whose cursors did not move since it was last in step is not opened at all. A lost connection is made anew and
+the mailbox begun again: what was done is in the state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from mailtwin.engine.known import Known
+from mailtwin.engine.mailbox import SETTLE_S, MailboxRun, NeedsReconnect
+from mailtwin.engine.pair import Pair
+from mailtwin.engine.report import (
+    Connected,
+    Counts,
+    Event,
+    Listed,
+    MailboxFinished,
+    MailboxResult,
+    MailboxStarted,
+    Problem,
+    ProblemFound,
+    Reporter,
+    RunReport,
+    ignore_events,
+)
+from mailtwin.engine.together import together
+from mailtwin.errors import MailboxError, MailtwinError, Retry, Scope, StoreMissingError, ThrottledError
+from mailtwin.model import MailboxName, Side
+from mailtwin.planner import (
+    CreateMailbox,
+    ForgetMailbox,
+    HoldMailbox,
+    MailboxListing,
+    MailboxOperation,
+    RemoveMailbox,
+    plan_mailboxes,
+)
+from mailtwin.state import FinishCopy, MailboxRecord, State
+from mailtwin.stores.base import MailboxList
+
+RECONNECTS_MAX = 5
+"""Lost connections per mailbox after which the run gives up; the next run goes on."""
+
+BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Pauses before connecting anew, in seconds."""
+
+PAUSE_S_MAX = 120.0
+"""The longest pause that a throttling server gets within a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What both sides list, in left names, and which mailboxes are the pair's business."""
+
+    lists: tuple[MailboxList, MailboxList]
+    operations: tuple[MailboxOperation, ...]
+    twins: tuple[MailboxName, ...]
+    unchanged: frozenset[MailboxName]
+
+
+@dataclass(slots=True)
+class PairRun:
+    """One run; use `sync`."""
+
+    pair: Pair
+    state: State
+    report: Reporter
+    results: list[MailboxResult] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    async def run(self) -> RunReport:
+        """The whole run; the stores are closed afterwards, whatever happened."""
+        try:
+            await connect(self.pair, create=not self.state.has_links(), report=self.report)
+            survey = await survey_pair(self.pair, self.state)
+            self._refuse_vanished(survey)
+            await self._arrange(survey)
+            await self._work(survey)
+        finally:
+            await close(self.pair)
+        return RunReport(tuple(self.results), tuple(self.problems))
+
+    def _refuse_vanished(self, survey: Survey) -> None:
+        """A side that holds nothing any more of what was agreed on is a lost disk, not a wish."""
+        known = [name for name, record in self.state.mailboxes().items() if record.links]
+        for side in Side:
+            names = survey.lists[side].mailboxes
+            if known and not any(self.pair.name_on(side, name) in names for name in known):
+                raise StoreMissingError(
+                    f"{self.pair.store(side).address} holds none of the {len(known)} mailboxes that it held when it was "
+                    "last in step. Nothing was removed.",
+                    hint="is the disk mounted, is this the right account?",
+                )
+
+    async def _arrange(self, survey: Survey) -> None:
+        """Executes the plan for the mailboxes themselves."""
+        for side in Side:
+            for spelling, why in sorted(survey.lists[side].problems.items()):
+                self._problem(Problem(MailboxError(f"{spelling}: {why}"), side=side))
+        changed = len(survey.twins) - len(survey.unchanged)
+        self._tell(Listed(len(survey.twins), changed, survey.operations))
+        for operation in survey.operations:
+            try:
+                await self._arrange_one(operation)
+            except MailtwinError as error:
+                if error.scope > Scope.MAILBOX:
+                    raise
+                self._problem(Problem(error, operation.name))
+
+    async def _arrange_one(self, operation: MailboxOperation) -> None:
+        match operation:
+            case CreateMailbox(side, name):
+                await self.pair.store(side).create(self.pair.name_on(side, name))
+            case HoldMailbox(side, name, why):
+                self._problem(
+                    Problem(
+                        MailboxError(
+                            f"{name}: {why}. Its twin was left alone.",
+                            hint="create it again to have its mail copied back, or set `remove_mailboxes = true`",
+                        ),
+                        name,
+                        side,
+                    )
+                )
+            case RemoveMailbox(side, name):
+                await self._remove_mailbox(side, name)
+            case ForgetMailbox(name):
+                self.state.forget_mailbox(name)
+
+    async def _remove_mailbox(self, side: Side, name: MailboxName) -> None:
+        """Removes a mailbox only when nothing in it is news: what arrived or changed there would be lost."""
+        store, there = self.pair.store(side), self.pair.name_on(side, name)
+        base = self.state.base(name)
+        agreed = {link.ref(side): link.flags for link in base.links}
+        async with store.open(there) as mailbox:
+            held = (await mailbox.observe()).listing
+        if not held.complete or any(agreed.get(ref) != flags for ref, flags in held.flags.items()):
+            raise MailboxError(
+                f"{name}: it was removed on the {side.other.label} side, but holds mail on the {side.label} side that "
+                "never was on both. It was left alone.",
+                hint="create it again on the other side to have its mail copied there",
+            )
+        await store.remove_mailbox(there)
+        self.state.forget_mailbox(name)
+
+    async def _work(self, survey: Survey) -> None:
+        busy = [name for name in survey.twins if name not in survey.unchanged]
+        self.results += [MailboxResult(name, True, unchanged=True) for name in sorted(survey.unchanged)]
+        for index, name in enumerate(busy, 1):
+            self._tell(MailboxStarted(name, index, len(busy)))
+            try:
+                result = await self._bring_in_step(name)
+            except MailtwinError as error:
+                if error.scope > Scope.MAILBOX:
+                    raise
+                self._problem(Problem(error, name))
+                result = MailboxResult(name, False)
+            self.results.append(result)
+            self._tell(MailboxFinished(result))
+
+    async def _bring_in_step(self, name: MailboxName) -> MailboxResult:
+        """Works on one mailbox, through lost connections; counts what each attempt did."""
+        self.state.add_mailbox(name)
+        counts = Counts()
+        failures = 0
+        while True:
+            attempt: MailboxRun | None = None
+            try:
+                async with AsyncExitStack() as stack:
+                    boxes = [
+                        await stack.enter_async_context(self.pair.store(side).open(self.pair.name_on(side, name)))
+                        for side in Side
+                    ]
+                    attempt = MailboxRun(self.pair, self.state, name, Known((boxes[0], boxes[1])), self.report)
+                    result = await attempt.run()
+                self.problems += attempt.problems
+                return MailboxResult(name, result.in_step, counts + result.counts)
+            except NeedsReconnect as need:
+                await self._settle(name, need)
+            except MailtwinError as error:
+                failures += 1
+                await self._recover(error, failures)
+            counts += attempt.counts if attempt is not None else Counts()
+
+    async def _settle(self, name: MailboxName, need: NeedsReconnect) -> None:
+        """Proves that interrupted copies can no longer take effect: a fresh connection, after a pause."""
+        await self.pair.sleep(SETTLE_S)
+        await self.pair.store(need.side).reconnect()
+        self.state.commit(name, [FinishCopy(intent, accepted=False) for intent in need.intents])
+
+    async def _recover(self, error: MailtwinError, failures: int) -> None:
+        """Connects anew after a lost connection; raises the error when that cannot help."""
+        if error.scope is not Scope.STORE or error.retry is Retry.NEVER or failures > RECONNECTS_MAX:
+            raise error
+        pause_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1]
+        if isinstance(error, ThrottledError):
+            pause_s = min(error.pause_s or pause_s, PAUSE_S_MAX)
+        await self.pair.sleep(pause_s)
+        for side in Side:
+            await self.pair.store(side).reconnect()
+
+    def _problem(self, problem: Problem) -> None:
+        self.problems.append(problem)
+        self._tell(ProblemFound(problem))
+
+    def _tell(self, event: Event) -> None:
+        self.report(event)
+
+
+async def sync(pair: Pair, state: State, report: Reporter = ignore_events) -> RunReport:
+    """Makes both sides hold the same mail, as far as it can be done now.
+
+    Raises a MailtwinError of scope STORE or wider when the run could not go on; what was done until then is durable.
+    Cancelling it at any moment leaves a state from which the next run goes on.
+    """
+    run = state.begin_run("sync")
+    outcome, counts = "interrupted", Counts()
+    work = PairRun(pair, state, report)
+    try:
+        result = await work.run()
+        counts = result.counts
+        outcome = "in step" if result.in_step else "not in step"
+        return result
+    except MailtwinError as error:
+        outcome = f"failed: {error.message}"
+        raise
+    finally:
+        state.end_run(run, outcome, counts.as_dict())
+
+
+async def connect(pair: Pair, *, create: bool, report: Reporter = ignore_events) -> None:
+    """Connects both sides at the same time. Raises the first error, telling which side it came from."""
+
+    async def one(side: Side) -> None:
+        store = pair.store(side)
+        await store.connect(create=create)
+        report(Connected(side, store.address))
+
+    await together(one(Side.LEFT), one(Side.RIGHT))
+
+
+async def close(pair: Pair) -> None:
+    """Closes both sides."""
+    await asyncio.gather(*(pair.store(side).close() for side in Side))
+
+
+async def survey_pair(pair: Pair, state: State | None) -> Survey:
+    """Lists both sides and plans the mailboxes."""
+    left, right = await together(pair.left.mailboxes(), pair.right.mailboxes())
+    records: Mapping[MailboxName, MailboxRecord] = state.mailboxes() if state is not None else {}
+    on_left = {name for name in left.mailboxes if pair.select(name)}
+    on_right = {name for name in map(pair.names.to_left, right.mailboxes) if pair.select(name)}
+    operations = plan_mailboxes(
+        {name for name in records if pair.select(name)},
+        MailboxListing(frozenset(on_left), left.complete),
+        MailboxListing(frozenset(on_right), right.complete),
+        pair.policy,
+    )
+    created = {op.name for op in operations if isinstance(op, CreateMailbox)}
+    twins = tuple(sorted(on_left & on_right | created))
+    lists = (left, right)
+    unchanged = frozenset(
+        name for name in twins if name not in created and _is_unchanged(pair, records.get(name), lists, name)
+    )
+    return Survey(lists, operations, twins, unchanged)
+
+
+def _is_unchanged(
+    pair: Pair, record: MailboxRecord | None, lists: Sequence[MailboxList], name: MailboxName
+) -> bool:
+    """Whether both cursors are those of the moment when the mailbox was last in step."""
+    if record is None or record.intents:
+        return False
+    for side in Side:
+        cursor = lists[side].mailboxes[pair.name_on(side, name)].cursor
+        if cursor is None or cursor != record.cursor(side):
+            return False
+    return True

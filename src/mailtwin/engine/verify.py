@@ -1,0 +1,97 @@
+"""Proof that two stores hold the same mail: every message's bytes, flags and date, without trusting the state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from mailtwin.engine.pair import Pair
+from mailtwin.engine.report import Comparison
+from mailtwin.engine.together import together
+from mailtwin.model import Flags, MailboxName, Side, Vocabulary, format_flags, header_fields
+from mailtwin.stores.base import Mailbox, Spool, Store
+
+DIFFERENCES_MAX = 1_000
+"""So many differences are listed; more are only counted."""
+
+
+class DigestSpool(Spool):
+    """Measures a body and lets it go."""
+
+    def keep(self, chunk: bytes | memoryview) -> None:
+        """Nothing is kept."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Print:
+    """What two identical messages have in common. `date_s`: the arrival date in whole seconds."""
+
+    sha256: str
+    flags: str
+    date_s: int
+    size: int
+    message_id: str
+
+    def __str__(self) -> str:
+        flags = f" ({self.flags})" if self.flags else ""
+        return f"{self.message_id or self.sha256[:16]} {self.size} bytes{flags}"
+
+
+async def compare(pair: Pair) -> Comparison:
+    """Compares both sides message by message; both are connected already and stay so. Raises a store's errors."""
+    left, right = await together(pair.left.mailboxes(), pair.right.mailboxes())
+    names = {name for name in left.mailboxes if pair.select(name)}
+    on_right = {name for name in map(pair.names.to_left, right.mailboxes) if pair.select(name)}
+    differences = [f"{name}: only on the left" for name in sorted(names - on_right)]
+    differences += [f"{name}: only on the right" for name in sorted(on_right - names)]
+    messages = 0
+    for name in sorted(names & on_right):
+        same, found = await _compare_mailbox(pair, name)
+        messages += same
+        differences += found
+    return Comparison(len(names & on_right), messages, tuple(differences[:DIFFERENCES_MAX]), len(differences))
+
+
+async def _compare_mailbox(pair: Pair, name: MailboxName) -> tuple[int, list[str]]:
+    left_box, right_box = pair.left.open(pair.name_on(Side.LEFT, name)), pair.right.open(pair.name_on(Side.RIGHT, name))
+    async with left_box as left, right_box as right:
+        observed = [(await mailbox.observe()).listing for mailbox in (left, right)]
+        vocabularies = [listing.vocabulary for listing in observed]
+        refs = [list(listing.flags) for listing in observed]
+        sides = await together(
+            _prints(left, refs[Side.LEFT], vocabularies), _prints(right, refs[Side.RIGHT], vocabularies)
+        )
+    lines = []
+    for side in Side:
+        for print_, count in sorted((sides[side] - sides[side.other]).items()):
+            times = f" ({count} times)" if count > 1 else ""
+            lines.append(f"{name}: only on the {side.label}: {print_}{times}")
+    return (sides[Side.LEFT] & sides[Side.RIGHT]).total(), lines
+
+
+async def _prints(mailbox: Mailbox, refs: list[int | str], vocabularies: list[Vocabulary]) -> Counter[Print]:
+    found: Counter[Print] = Counter()
+    async for message in mailbox.fetch(refs, DigestSpool):
+        spool = message.spool
+        digest = spool.sha256 if message.error is None else f"unreadable: {message.error}"
+        message_id = header_fields(spool.header)["message-id"].decode("utf-8", "replace")
+        flags = _common(message.flags, vocabularies)
+        found[Print(digest, format_flags(flags), int(message.date.timestamp()), spool.size, message_id)] += 1
+    return found
+
+
+def _common(flags: Flags, vocabularies: list[Vocabulary]) -> Flags:
+    for vocabulary in vocabularies:
+        flags = vocabulary.keep(flags)
+    return flags
+
+
+async def compare_stores(left: Store, right: Store) -> Comparison:
+    """`compare` for two stores that are not connected: connects, compares everything, closes."""
+    pair = Pair(left, right)
+    try:
+        await together(left.connect(create=False), right.connect(create=False))
+        return await compare(pair)
+    finally:
+        await left.close()
+        await right.close()
