@@ -1,0 +1,259 @@
+"""The mail behind a simulated server: accounts, mailboxes, messages. Plain values, no protocol.
+
+Mailbox names are `str` with `/` between levels, whatever separator and prefix a server shows on the wire; `INBOX` is
+there from the start, in any spelling. A test reads and changes the mail directly, as another client would::
+
+    mail = SimMail()
+    account = mail.add_account("alice", "secret")
+    uid = account["INBOX"].append(b"Subject: hi\r\n\r\nhi\r\n", flags=["\\Seen"])
+    account["INBOX"].set_flags(uid, ["\\Flagged"])
+
+Sessions of a server are told of each change; in a test with a running server, change the mail in the thread of its
+event loop. Nothing is written to disk. The clock and the first UIDVALIDITY are parameters, so a run can be repeated.
+
+Read next: `mailtwin.testing.simview`, what one session knows of a mailbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import Enum
+
+__all__ = ["SYSTEM_FLAGS", "Change", "SimAccount", "SimMail", "SimMailbox", "SimMessage"]
+
+SYSTEM_FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
+"""The flags of RFC 3501 that can be stored (`\\Recent` belongs to a session)."""
+
+_SYSTEM_BY_LOWER = {flag.lower(): flag for flag in SYSTEM_FLAGS}
+_EPOCH = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+
+
+class Change(Enum):
+    """What happened to a message."""
+
+    ADDED = "added"
+    REFLAGGED = "reflagged"
+    REMOVED = "removed"
+
+
+Listener = Callable[[Change, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SimMessage:
+    """One stored message. A change of flags makes a new value."""
+
+    uid: int
+    flags: frozenset[str]
+    date: datetime
+    modseq: int
+    body: bytes
+
+
+class SimMailbox:
+    """A mailbox: messages by UID, in order, and the counters of RFC 3501 and RFC 7162."""
+
+    def __init__(
+        self, uid_validity: int, clock: Callable[[], datetime], special_use: str | None = None
+    ) -> None:
+        self.uid_validity = uid_validity
+        self.special_use = special_use
+        self.uid_next = 1
+        self.highest_modseq = 1
+        self.deleted = False
+        self.recent_from = 1
+        self.keywords: dict[str, str] = {}
+        self.listeners: list[Listener] = []
+        self._messages: dict[int, SimMessage] = {}
+        self._clock = clock
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def __iter__(self) -> Iterator[SimMessage]:
+        """The messages, in UID order."""
+        return iter(list(self._messages.values()))
+
+    def __getitem__(self, uid: int) -> SimMessage:
+        return self._messages[uid]
+
+    def __contains__(self, uid: object) -> bool:
+        return uid in self._messages
+
+    def get(self, uid: int) -> SimMessage | None:
+        """The message with this UID, if it is still there."""
+        return self._messages.get(uid)
+
+    def uids(self) -> list[int]:
+        """All UIDs, ascending."""
+        return list(self._messages)
+
+    def bodies(self) -> list[bytes]:
+        """All messages' bytes, in UID order."""
+        return [message.body for message in self._messages.values()]
+
+    def append(self, body: bytes, flags: Iterable[str] = (), date: datetime | None = None) -> int:
+        """Add a message and return its UID. Without a date, the clock's."""
+        uid = self.uid_next
+        self.uid_next += 1
+        known = self._spell(flags)
+        self._messages[uid] = SimMessage(uid, known, date or self._clock(), self._tick(), body)
+        self._tell(Change.ADDED, uid)
+        return uid
+
+    def set_flags(self, uid: int, flags: Iterable[str]) -> SimMessage:
+        """Replace the flags. Equal flags change nothing, the modification sequence included."""
+        old = self._messages[uid]
+        wanted = self._spell(flags)
+        if wanted == old.flags:
+            return old
+        new = replace(old, flags=wanted, modseq=self._tick())
+        self._messages[uid] = new
+        self._tell(Change.REFLAGGED, uid)
+        return new
+
+    def remove(self, uid: int) -> None:
+        """Expunge a message, whatever its flags."""
+        del self._messages[uid]
+        self._tick()
+        self._tell(Change.REMOVED, uid)
+
+    def renew(self, uid_validity: int) -> None:
+        """Number all messages anew under another UIDVALIDITY, as a restored or rebuilt server does.
+
+        Sessions that have the mailbox selected lose it, as if it were deleted: they cannot be told.
+        """
+        for listener in list(self.listeners):
+            self.listeners.remove(listener)
+        self.uid_validity = uid_validity
+        old = list(self._messages.values())
+        self._messages = {
+            uid: replace(message, uid=uid, modseq=self._tick()) for uid, message in enumerate(old, start=1)
+        }
+        self.uid_next = len(old) + 1
+        self.recent_from = self.uid_next
+
+    def _tick(self) -> int:
+        self.highest_modseq += 1
+        return self.highest_modseq
+
+    def _tell(self, change: Change, uid: int) -> None:
+        for listener in self.listeners:
+            listener(change, uid)
+
+    def _spell(self, flags: Iterable[str]) -> frozenset[str]:
+        """Flags are equal in any case; the spelling seen first in the mailbox is kept."""
+        spelled = []
+        for flag in flags:
+            lower = flag.lower()
+            if lower == "\\recent":
+                continue
+            system = _SYSTEM_BY_LOWER.get(lower)
+            spelled.append(system or self.keywords.setdefault(lower, flag))
+        return frozenset(spelled)
+
+
+class SimAccount:
+    """One user's mailboxes and subscriptions."""
+
+    def __init__(self, mail: SimMail, password: str, token: str | None) -> None:
+        self.password = password
+        self.token = token
+        self.subscriptions: set[str] = {"INBOX"}
+        self._mail = mail
+        self._mailboxes: dict[str, SimMailbox] = {"INBOX": mail.new_mailbox()}
+
+    def __getitem__(self, name: str) -> SimMailbox:
+        return self._mailboxes[spell_inbox(name)]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and spell_inbox(name) in self._mailboxes
+
+    def get(self, name: str) -> SimMailbox | None:
+        """The mailbox of this name, if there is one."""
+        return self._mailboxes.get(spell_inbox(name))
+
+    def names(self) -> list[str]:
+        """The names of all mailboxes, sorted, INBOX first."""
+        return sorted(self._mailboxes, key=lambda name: (name != "INBOX", name))
+
+    def create(self, name: str, special_use: str | None = None) -> SimMailbox:
+        """A new, empty mailbox; ValueError when it exists or has an empty level in its name."""
+        name = spell_inbox(name)
+        if name in self._mailboxes:
+            raise ValueError("Mailbox already exists")
+        if not all(name.split("/")):
+            raise ValueError("A level of the mailbox name is empty")
+        mailbox = self._mail.new_mailbox(special_use)
+        self._mailboxes[name] = mailbox
+        return mailbox
+
+    def delete(self, name: str) -> None:
+        """Remove a mailbox and its messages; its children stay. ValueError for INBOX, KeyError when there is none."""
+        name = spell_inbox(name)
+        if name == "INBOX":
+            raise ValueError("INBOX cannot be deleted")
+        self._mailboxes.pop(name).deleted = True
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a mailbox with all below it; UIDVALIDITY and UIDs stay. INBOX is emptied into a new mailbox instead.
+
+        ValueError when a new name is taken, KeyError when there is nothing of the old name.
+        """
+        old, new = spell_inbox(old), spell_inbox(new)
+        if new in self._mailboxes:
+            raise ValueError("Mailbox already exists")
+        if old == "INBOX":
+            self._empty_inbox_into(new)
+            return
+        moved = {
+            name: new + name[len(old) :] for name in self._mailboxes if (name + "/").startswith(old + "/")
+        }
+        if not moved:
+            raise KeyError(old)
+        if (new + "/").startswith(old + "/"):
+            raise ValueError("A mailbox cannot be renamed to below itself")
+        if any(target in self._mailboxes for target in moved.values()):
+            raise ValueError("A mailbox below the new name already exists")
+        for name, target in moved.items():
+            self._mailboxes[target] = self._mailboxes.pop(name)
+
+    def has_children(self, name: str) -> bool:
+        """Whether a mailbox exists below this name."""
+        return any(other.startswith(name + "/") for other in self._mailboxes)
+
+    def _empty_inbox_into(self, new: str) -> None:
+        target = self.create(new)
+        inbox = self._mailboxes["INBOX"]
+        for message in inbox:
+            target.append(message.body, message.flags, message.date)
+            inbox.remove(message.uid)
+
+
+class SimMail:
+    """All accounts of a simulated server."""
+
+    def __init__(self, clock: Callable[[], datetime] | None = None, uid_validity: int = 1700000000) -> None:
+        self.clock = clock or (lambda: _EPOCH)
+        self.accounts: dict[str, SimAccount] = {}
+        self._uid_validity = uid_validity
+
+    def add_account(self, name: str, password: str, token: str | None = None) -> SimAccount:
+        """A new account with an INBOX. `token` is the OAuth token that XOAUTH2 takes."""
+        if name in self.accounts:
+            raise ValueError(f"account {name!r} exists")
+        account = SimAccount(self, password, token)
+        self.accounts[name] = account
+        return account
+
+    def new_mailbox(self, special_use: str | None = None) -> SimMailbox:
+        """An empty mailbox with a UIDVALIDITY never given before; `SimAccount.create` is what tests call."""
+        self._uid_validity += 1
+        return SimMailbox(self._uid_validity, self.clock, special_use)
+
+
+def spell_inbox(name: str) -> str:
+    """`INBOX` is one name in any case (RFC 3501 section 5.1); all others are as they are."""
+    return "INBOX" if name.upper() == "INBOX" else name

@@ -1,0 +1,177 @@
+"""Commands of a simulated server about mailboxes: making, selecting and leaving them, and IDLE.
+
+RFC 3501 sections 6.3 and 6.4.1 to 6.4.2, RFC 2177 (IDLE), RFC 3691 (UNSELECT), RFC 7162 (the CONDSTORE parameter).
+LIST and STATUS are in `simlist`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from mailtwin.testing.simmail import SimAccount
+from mailtwin.testing.simparse import BadCommand, Cursor
+from mailtwin.testing.simsession import Command, Needs, Refused, Reply, Session
+from mailtwin.testing.simview import View
+
+__all__ = ["COMMANDS"]
+
+
+def _open(session: Session, args: Cursor, *, read_only: bool) -> Reply:
+    args.sp()
+    raw = args.astring()
+    parameters = args.parenthesised(args.word) if args.skip(b" ") else []
+    args.end()
+    for parameter in parameters:
+        if parameter != "CONDSTORE":
+            raise BadCommand(f"Unknown parameter {parameter}")
+        session.require("CONDSTORE", parameter)
+    session.leave_mailbox()
+    mailbox = session.mailbox_from(raw)
+    if parameters:
+        session.enable_condstore()
+    view = View(session.name_from(raw), mailbox, session.wake, read_only=read_only)
+    _describe(session, view)
+    # Only now: chatter speaks of the selected mailbox, and the client cannot know it before its EXISTS.
+    session.view = view
+    return Reply("Selected", "READ-ONLY" if read_only else "READ-WRITE")
+
+
+def _describe(session: Session, view: View) -> None:
+    mailbox = view.mailbox
+    session.untagged(f"FLAGS ({' '.join(view.known_flags())})".encode("ascii"))
+    session.untagged(b"%d EXISTS" % len(view.uids))
+    session.untagged(b"%d RECENT" % len(view.recent))
+    unseen = next((seq for seq, uid in enumerate(view.uids, 1) if "\\Seen" not in mailbox[uid].flags), None)
+    if unseen is not None:
+        session.untagged_ok(f"UNSEEN {unseen}", "First unseen")
+    session.untagged_ok(f"PERMANENTFLAGS ({' '.join(session.permanent_flags(view))})", "Flags permitted")
+    session.untagged_ok(f"UIDVALIDITY {mailbox.uid_validity}", "UIDs valid")
+    session.untagged_ok(f"UIDNEXT {mailbox.uid_next}", "Predicted next UID")
+    if session.manners.has("CONDSTORE"):
+        session.untagged_ok(f"HIGHESTMODSEQ {mailbox.highest_modseq}", "Highest")
+
+
+def _close(session: Session, args: Cursor) -> Reply:
+    args.end()
+    view = session.require_view()
+    if not view.read_only:
+        for message in view.mailbox:
+            if "\\Deleted" in message.flags:
+                view.mailbox.remove(message.uid)
+    session.leave_mailbox()
+    return Reply("Closed")
+
+
+def _unselect(session: Session, args: Cursor) -> Reply:
+    args.end()
+    session.leave_mailbox()
+    return Reply("Unselected")
+
+
+def _check(_session: Session, args: Cursor) -> Reply:
+    args.end()
+    return Reply("Checked")
+
+
+def _account_and_name(session: Session, args: Cursor) -> tuple[SimAccount, str]:
+    args.sp()
+    raw = args.astring()
+    return session.require_account(), session.name_from(
+        raw.removesuffix(session.names.separator.encode("ascii"))
+    )
+
+
+def _create(session: Session, args: Cursor) -> Reply:
+    account, name = _account_and_name(session, args)
+    args.end()
+    try:
+        account.create(name)
+    except ValueError as bad:
+        raise Refused(str(bad), "ALREADYEXISTS" if name in account else "CANNOT") from bad
+    return Reply("Created")
+
+
+def _delete(session: Session, args: Cursor) -> Reply:
+    account, name = _account_and_name(session, args)
+    args.end()
+    try:
+        account.delete(name)
+    except ValueError as bad:
+        raise Refused(str(bad), "CANNOT") from bad
+    except KeyError as bad:
+        raise Refused("No such mailbox", "NONEXISTENT") from bad
+    if session.view is not None and session.view.is_stale:
+        session.leave_mailbox()
+    return Reply("Deleted")
+
+
+def _rename(session: Session, args: Cursor) -> Reply:
+    account, old = _account_and_name(session, args)
+    _, new = _account_and_name(session, args)
+    args.end()
+    try:
+        account.rename(old, new)
+    except ValueError as bad:
+        raise Refused(str(bad), "ALREADYEXISTS" if new in account else "CANNOT") from bad
+    except KeyError as bad:
+        raise Refused("No such mailbox", "NONEXISTENT") from bad
+    return Reply("Renamed")
+
+
+def _subscribe(session: Session, args: Cursor) -> Reply:
+    account, name = _account_and_name(session, args)
+    args.end()
+    if name not in account:
+        raise Refused("No such mailbox", "NONEXISTENT")
+    account.subscriptions.add(name)
+    return Reply("Subscribed")
+
+
+def _unsubscribe(session: Session, args: Cursor) -> Reply:
+    account, name = _account_and_name(session, args)
+    args.end()
+    account.subscriptions.discard(name)
+    return Reply("Unsubscribed")
+
+
+async def _idle(session: Session, args: Cursor) -> Reply:
+    args.end()
+    changed = asyncio.Event()
+    session.on_change = changed.set
+    await session.ask("Idling")
+    done = asyncio.ensure_future(session.wire.line())
+    try:
+        while not done.done():
+            changed.clear()
+            session.tell_changes(expunge=True, news=True)
+            await session.wire.flush()
+            waiting = asyncio.ensure_future(changed.wait())
+            await asyncio.wait({done, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+    finally:
+        session.on_change = _nothing
+        done.cancel()
+    if (await done).upper() != b"DONE":
+        raise BadCommand("DONE expected")
+    return Reply("Idled")
+
+
+def _nothing() -> None:
+    pass
+
+
+COMMANDS = {
+    "SELECT": Command(partial(_open, read_only=False), Needs.AUTHENTICATED),
+    "EXAMINE": Command(partial(_open, read_only=True), Needs.AUTHENTICATED),
+    "CREATE": Command(_create, Needs.AUTHENTICATED),
+    "DELETE": Command(_delete, Needs.AUTHENTICATED),
+    "RENAME": Command(_rename, Needs.AUTHENTICATED),
+    "SUBSCRIBE": Command(_subscribe, Needs.AUTHENTICATED),
+    "UNSUBSCRIBE": Command(_unsubscribe, Needs.AUTHENTICATED),
+    "CLOSE": Command(_close, Needs.SELECTED),
+    "UNSELECT": Command(_unselect, Needs.SELECTED, "UNSELECT"),
+    "CHECK": Command(_check, Needs.SELECTED, asks_for_news=True),
+    "IDLE": Command(_idle, Needs.AUTHENTICATED, "IDLE", asks_for_news=True),
+}
+"""By name."""
