@@ -1,0 +1,171 @@
+"""Durable writes as values: what `State.commit` takes, in one transaction.
+
+A change to something that is not there changes nothing. Changes take effect in the order given, except that snapshots
+come last: a cursor is never saved before the rows that it covers (ordering invariant 4). Read next: `state`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from mailtwin.model import Flags, Ref, Side
+from mailtwin.planner.operations import CopyIntent, Link, StoreIntent
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a side held when it was last seen, and the cursor that was read before it.
+
+    `deviations` holds only what the agreements do not say: an unlinked message with its flags, a linked one with
+    flags other than agreed, or None for a linked one that was missing. Usually empty.
+    """
+
+    side: Side
+    cursor: str
+    deviations: Mapping[Ref, Flags | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, side: Side, cursor: str, seen: Mapping[Ref, Flags], links: Iterable[Link]) -> Snapshot:
+        """The snapshot of a complete listing `seen`, relative to the agreements `links`."""
+        agreed = {link.ref(side): link.flags for link in links}
+        deviations: dict[Ref, Flags | None] = {
+            ref: flags for ref, flags in seen.items() if agreed.get(ref) != flags
+        }
+        deviations.update((ref, None) for ref in agreed if ref not in seen)
+        return cls(side, cursor, deviations)
+
+    def listing(self, links: Iterable[Link]) -> dict[Ref, Flags]:
+        """All messages with their flags as they were seen, rebuilt from the agreements and the deviations."""
+        seen = {link.ref(self.side): link.flags for link in links}
+        for ref, flags in self.deviations.items():
+            if flags is None:
+                seen.pop(ref, None)
+            else:
+                seen[ref] = flags
+        return seen
+
+
+@dataclass(frozen=True, slots=True)
+class AddLink:
+    """Both sides were seen to hold this message. Neither ref may be linked already."""
+
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class DropLink:
+    """The agreement ends, and with it an open change of flags on it.
+
+    The snapshots of the mailbox are dropped too unless the same commit saves them anew: without the agreement they
+    would no longer tell a message that is still there from one that is gone.
+    """
+
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class SetFlags:
+    """Both sides agree on `flags` for this message now."""
+
+    link: Link
+    flags: Flags
+
+
+@dataclass(frozen=True, slots=True)
+class AddCopy:
+    """A copy is about to be attempted; replaces an older intent on the same source message.
+
+    `size` (bytes), `sha256` (hexadecimal) and `message_id` describe what is sent, for a person who has to decide.
+    """
+
+    intent: CopyIntent
+    size: int
+    sha256: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropCopy:
+    """The copy became an agreement or was proven not to have happened."""
+
+    intent: CopyIntent
+
+
+@dataclass(frozen=True, slots=True)
+class FinishCopy:
+    """The attempt can no longer take effect; `accepted`: the server said that it stored the message."""
+
+    intent: CopyIntent
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AddStore:
+    """Flags are about to be changed on one side; replaces an older intent on the same link."""
+
+    intent: StoreIntent
+
+
+@dataclass(frozen=True, slots=True)
+class DropStore:
+    """The change of flags on this link was recorded or given up."""
+
+    left: Ref
+    right: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetAll:
+    """Drops all links, intents and snapshots of the mailbox: its numbering changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetValidity:
+    """The numbering (UIDVALIDITY) to which refs on `side` belong from now on."""
+
+    side: Side
+    validity: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveSnapshot:
+    """Replaces what is known to have been seen on the snapshot's side."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class DropSnapshot:
+    """What was seen on `side` is not relied on any more."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line of history: what was done and why (`detail`)."""
+
+    operation: str
+    left: Ref | None
+    right: Ref | None
+    detail: str
+    message_id: str = ""
+
+
+Change: TypeAlias = (
+    AddLink
+    | DropLink
+    | SetFlags
+    | AddCopy
+    | DropCopy
+    | FinishCopy
+    | AddStore
+    | DropStore
+    | ForgetAll
+    | SetValidity
+    | SaveSnapshot
+    | DropSnapshot
+    | Note
+)

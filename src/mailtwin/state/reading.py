@@ -1,0 +1,158 @@
+"""Queries: rows into the values of the floors below. Every function raises sqlite3 errors."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mailtwin.model import Flags, Identity, MailboxName, Ref, Side
+from mailtwin.planner.operations import Base, CopyIntent, Link, StoreIntent
+from mailtwin.state.changes import Snapshot
+from mailtwin.state.codec import Stored, pack_name, unpack_flags, unpack_name, unpack_ref, unpack_text
+from mailtwin.state.records import CopyRecord, HistoryEntry, MailboxRecord, RunRecord
+
+_MAILBOXES = """
+SELECT name, links,
+    (SELECT count(*) FROM copies WHERE copies.mailbox = mailboxes.id)
+        + (SELECT count(*) FROM stores WHERE stores.mailbox = mailboxes.id),
+    left_side.cursor, right_side.cursor, left_validity, right_validity
+FROM mailboxes
+LEFT JOIN snapshots AS left_side ON left_side.mailbox = mailboxes.id AND left_side.side = 0
+LEFT JOIN snapshots AS right_side ON right_side.mailbox = mailboxes.id AND right_side.side = 1
+WHERE known = 1
+"""
+
+_COPY_COLUMNS = (
+    "source, ref, flags, validity, target, floor, identity_headers, identity_content, has_message_id,"
+    " finished, accepted"
+)
+
+_HISTORY = """
+SELECT run, at, name, operation, left_ref, right_ref, detail, message_id
+FROM history LEFT JOIN mailboxes ON mailboxes.id = history.mailbox
+WHERE (:mailbox IS NULL OR name = :mailbox)
+    AND (:ref IS NULL OR left_ref = :ref OR right_ref = :ref)
+    AND (:message_id IS NULL OR message_id = :message_id)
+    AND (:run IS NULL OR run = :run)
+ORDER BY history.id DESC LIMIT :limit
+"""
+
+
+def mailboxes(connection: sqlite3.Connection) -> dict[MailboxName, MailboxRecord]:
+    """All known mailboxes, sorted by name."""
+    records = (MailboxRecord(unpack_name(row[0]), *row[1:]) for row in connection.execute(_MAILBOXES))
+    return {record.name: record for record in sorted(records, key=lambda record: record.name)}
+
+
+def base(connection: sqlite3.Connection, name: MailboxName) -> Base:
+    """Everything the planner needs to know about `name`."""
+    row = connection.execute(
+        "SELECT id, left_validity, right_validity FROM mailboxes WHERE name = ?", (pack_name(name),)
+    ).fetchone()
+    if row is None:
+        return Base()
+    mailbox, left_validity, right_validity = row
+    links = connection.execute("SELECT left_ref, right_ref, flags FROM links WHERE mailbox = ?", (mailbox,))
+    copy_rows = connection.execute(f"SELECT {_COPY_COLUMNS} FROM copies WHERE mailbox = ?", (mailbox,))
+    stores = connection.execute(
+        "SELECT left_ref, right_ref, side, add_flags, remove_flags, result FROM stores WHERE mailbox = ?",
+        (mailbox,),
+    )
+    return Base(
+        links=_links(links),
+        left_validity=left_validity,
+        right_validity=right_validity,
+        copies=[_copy_intent(values) for values in copy_rows],
+        stores=[_store_intent(values) for values in stores],
+    )
+
+
+def _links(rows: Iterable[tuple[Stored, Stored, Stored]]) -> list[Link]:
+    return [Link(unpack_ref(left), unpack_ref(right), unpack_flags(flags)) for left, right, flags in rows]
+
+
+def _copy_intent(row: tuple[Any, ...]) -> CopyIntent:
+    source, ref, flags, validity, target, floor, headers, content, has_message_id, finished, accepted = row
+    return CopyIntent(
+        source=Side(source),
+        ref=unpack_ref(ref),
+        flags=unpack_flags(flags),
+        validity=validity,
+        target=None if target is None else unpack_ref(target),
+        floor=floor,
+        identity=None if headers is None else Identity(headers, content, bool(has_message_id)),
+        finished=bool(finished),
+        accepted=bool(accepted),
+    )
+
+
+def _store_intent(row: tuple[Any, ...]) -> StoreIntent:
+    left, right, side, add, remove, result = row
+    return StoreIntent(
+        left=unpack_ref(left),
+        right=unpack_ref(right),
+        side=Side(side),
+        add=unpack_flags(add),
+        remove=unpack_flags(remove),
+        result=unpack_flags(result),
+    )
+
+
+def snapshot(connection: sqlite3.Connection, name: MailboxName, side: Side) -> Snapshot | None:
+    """What `side` of `name` held when last seen, or None."""
+    row = connection.execute(
+        "SELECT mailbox, cursor FROM snapshots JOIN mailboxes ON mailboxes.id = mailbox WHERE name = ? AND side = ?",
+        (pack_name(name), side.value),
+    ).fetchone()
+    if row is None:
+        return None
+    mailbox, cursor = row
+    rows = connection.execute(
+        "SELECT ref, flags FROM deviations WHERE mailbox = ? AND side = ?", (mailbox, side.value)
+    )
+    deviations: dict[Ref, Flags | None] = {
+        unpack_ref(ref): None if flags is None else unpack_flags(flags) for ref, flags in rows
+    }
+    return Snapshot(side, cursor, deviations)
+
+
+def copies(connection: sqlite3.Connection, name: MailboxName | None) -> list[CopyRecord]:
+    """Open copies with what describes the message, oldest first."""
+    rows = connection.execute(
+        f"SELECT name, size, sha256, message_id, begun, {_COPY_COLUMNS}"
+        " FROM copies JOIN mailboxes ON mailboxes.id = copies.mailbox"
+        " WHERE ?1 IS NULL OR name = ?1 ORDER BY begun, name, source, ref",
+        (None if name is None else pack_name(name),),
+    )
+    return [
+        CopyRecord(unpack_name(row[0]), _copy_intent(row[5:]), row[1], row[2], unpack_text(row[3]), row[4])
+        for row in rows
+    ]
+
+
+def runs(connection: sqlite3.Connection, limit: int) -> list[RunRecord]:
+    """The last `limit` runs, newest first."""
+    rows = connection.execute(
+        "SELECT id, command, began, ended, outcome, counts FROM runs ORDER BY id DESC LIMIT ?", (limit,)
+    )
+    return [RunRecord(*row[:5], json.loads(row[5])) for row in rows]
+
+
+def history(connection: sqlite3.Connection, wanted: Mapping[str, Any], limit: int) -> list[HistoryEntry]:
+    """The last `limit` notes that match `wanted` (packed values, None: any), newest first."""
+    rows = connection.execute(_HISTORY, {**wanted, "limit": limit})
+    return [
+        HistoryEntry(
+            run=run,
+            at=at,
+            mailbox=unpack_name(name),
+            operation=operation,
+            left=None if left is None else unpack_ref(left),
+            right=None if right is None else unpack_ref(right),
+            detail=unpack_text(detail),
+            message_id=unpack_text(message_id),
+        )
+        for run, at, name, operation, left, right, detail, message_id in rows
+    ]

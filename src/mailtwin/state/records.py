@@ -1,0 +1,75 @@
+"""What the state tells people: mailboxes, open copies, runs and history, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mailtwin.model import MailboxName, Ref, Side
+from mailtwin.planner.operations import CopyIntent
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxRecord:
+    """A known mailbox: its agreements, open intents (copies and flag changes) and cursors, in one glance.
+
+    A cursor is None when there is no snapshot of that side.
+    """
+
+    name: MailboxName
+    links: int
+    intents: int
+    left_cursor: str | None
+    right_cursor: str | None
+    left_validity: str | None
+    right_validity: str | None
+
+    def cursor(self, side: Side) -> str | None:
+        """The cursor of the snapshot of `side`."""
+        return self.left_cursor if side is Side.LEFT else self.right_cursor
+
+    def validity(self, side: Side) -> str | None:
+        """The numbering that the links' refs on `side` belong to."""
+        return self.left_validity if side is Side.LEFT else self.right_validity
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRecord:
+    """An open copy with what a person needs to recognise the message. `begun`: seconds since 1970."""
+
+    mailbox: MailboxName
+    intent: CopyIntent
+    size: int
+    sha256: str
+    message_id: str
+    begun: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run; times are seconds since 1970.
+
+    `ended` and `outcome` are None while it runs. One that was killed never gets an `ended`; the next run turns its
+    outcome into `interrupted`.
+    """
+
+    run: int
+    command: str
+    began: float
+    ended: float | None
+    outcome: str | None
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One thing done: when (seconds since 1970), in which run (None: outside of one), where, to which message, why."""
+
+    run: int | None
+    at: float
+    mailbox: MailboxName
+    operation: str
+    left: Ref | None
+    right: Ref | None
+    detail: str
+    message_id: str

@@ -1,0 +1,387 @@
+"""The durable knowledge about one pair of stores: agreements, journal, snapshots, history. One SQLite file.
+
+The state decides nothing. The order of durable writes (ordering invariants 2, 4 and 6 of ARCHITECTURE.md) is the
+caller's duty; that each write is all or nothing, and there after a power cut, is ours. Read next: `changes`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from mailtwin.errors import StateError
+from mailtwin.model import MailboxName, Ref, Side
+from mailtwin.planner.operations import Base
+from mailtwin.state import checks, database, reading
+from mailtwin.state.changes import Change, Snapshot
+from mailtwin.state.codec import pack_name, pack_ref, pack_text, unpack_text
+from mailtwin.state.records import CopyRecord, HistoryEntry, MailboxRecord, RunRecord
+from mailtwin.state.writing import Transaction, forget_all, write
+
+RUNS_MAX = 200
+"""Runs whose history is kept."""
+
+NOTES_MAX = 1_000_000
+"""Lines of history kept, whatever the number of runs."""
+
+_SLUG_CHARS_MAX = 40
+
+
+def _nothing() -> None:
+    pass
+
+
+def _no_time() -> float:
+    return 0.0
+
+
+def state_path(directory: Path, left: str, right: str) -> Path:
+    """The file in `directory` for this pair: the same for the same two addresses in the same order.
+
+    The name says to a person what it is, and to nobody a secret: addresses come without.
+    """
+    digest = hashlib.sha256(f"{left}\0{right}".encode(errors="surrogatepass")).hexdigest()[:16]
+    return directory / f"{_slug(left)}--{_slug(right)}-{digest}.db"
+
+
+def _slug(address: str) -> str:
+    return re.sub(r"[^a-z0-9.@]+", "-", address.lower()).strip("-.")[-_SLUG_CHARS_MAX:].strip("-.") or "store"
+
+
+class State:
+    """One pair's state, open. Made by `open` or `read_only`; every method raises StorageError and StateError.
+
+    Calls may come from several threads, one at a time each. Nothing may be called after `close`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        lock: database.Lock | None,
+        now: Callable[[], float],
+        on_commit: Callable[[], None],
+    ) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = lock
+        self._now = now
+        self._on_commit = on_commit
+        self._guard = threading.RLock()
+        self._run: int | None = None
+        self._unwritten_run: tuple[int, str, float] | None = None
+        self._closed = False
+
+    # --- opening and closing -----------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        left: str,
+        right: str,
+        now: Callable[[], float],
+        on_commit: Callable[[], None] = _nothing,
+    ) -> State:
+        """Opens the state of the pair (`left`, `right`), made on first use, and locks it until `close`.
+
+        `now` gives seconds since 1970. `on_commit` is called twice for every durable write: immediately before (an
+        exception undoes the write, as a crash there would) and immediately after (the write stays).
+
+        Raises LockedError when another run works on the pair; StateError when the file is not ours, belongs to other
+        addresses, is newer than this program or damaged; StorageError when the disk refuses.
+        """
+        with database.failures(path):
+            database.create_file(path)
+            lock = database.Lock(path.with_name(path.name + ".lock"))
+            try:
+                connection = _open_locked(path, (left, right), now())
+            except BaseException:
+                lock.release()
+                raise
+            return cls(path, connection, lock, now, on_commit)
+
+    @classmethod
+    def read_only(cls, path: Path, *, left: str, right: str) -> State | None:
+        """The state as it is, for looking at it while a run may be going on; None when there is none yet.
+
+        Takes no lock and creates nothing. Raises as `open`, except LockedError.
+        """
+        with database.failures(path):
+            if not path.exists() or (path.stat().st_size == 0 and not database.wal_bytes(path)):
+                return None
+            connection = database.connect_read_only(path)
+            try:
+                found = database.version(connection, path)
+                if found:
+                    _expect_latest(found, path)
+                    _expect_pair(connection, path, (left, right))
+            except BaseException:
+                connection.close()
+                raise
+            if not found:
+                connection.close()
+                return None
+            return cls(path, connection, None, _no_time, _nothing)
+
+    def close(self) -> None:
+        """Folds the log into the file and releases the lock; may be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        with self._guard, database.failures(self.path):
+            try:
+                self._connection.close()
+            finally:
+                if self._lock is not None:
+                    self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- mailboxes ---------------------------------------------------------------------------------------------------
+
+    def mailboxes(self) -> Mapping[MailboxName, MailboxRecord]:
+        """All known mailboxes, sorted by name."""
+        with self._reading() as connection:
+            return reading.mailboxes(connection)
+
+    def add_mailbox(self, name: MailboxName) -> None:
+        """From now on `name` is known; nothing happens when it was."""
+        with self._writing() as connection:
+            _mailbox(connection, name)
+
+    def forget_mailbox(self, name: MailboxName) -> None:
+        """Drops everything about `name` except its history."""
+        with self._writing() as connection:
+            forget_all(Transaction(connection, _mailbox(connection, name), self._run, self._now()))
+            connection.execute(
+                "UPDATE mailboxes SET known = 0, links = 0, left_validity = NULL, right_validity = NULL"
+                " WHERE name = ?",
+                (pack_name(name),),
+            )
+
+    def has_links(self) -> bool:
+        """Whether both sides agree on any message at all."""
+        with self._reading() as connection:
+            return connection.execute("SELECT 1 FROM links LIMIT 1").fetchone() is not None
+
+    # --- one mailbox -------------------------------------------------------------------------------------------------
+
+    def base(self, name: MailboxName) -> Base:
+        """All agreements, open intents and validities of `name`; an empty base for an unknown mailbox."""
+        with self._reading() as connection:
+            return reading.base(connection, name)
+
+    def snapshot(self, name: MailboxName, side: Side) -> Snapshot | None:
+        """What `side` held when last seen, or None."""
+        with self._reading() as connection:
+            return reading.snapshot(connection, name, side)
+
+    def commit(self, name: MailboxName, changes: Iterable[Change]) -> None:
+        """Writes all `changes` of mailbox `name` (known from then on) in one transaction, or none.
+
+        When it returns they survive a power cut. Changes of one kind are written fastest next to each other. An
+        agreement that contradicts another one is our own mistake: AssertionError, and nothing is written.
+        """
+        todo = list(changes)
+        if not todo:
+            return
+        with self._writing() as connection:
+            write(Transaction(connection, _mailbox(connection, name), self._run, self._now()), todo)
+
+    def copies(self, name: MailboxName | None = None) -> list[CopyRecord]:
+        """Open copies of one mailbox, or of all, with what tells a person which message it is."""
+        with self._reading() as connection:
+            return reading.copies(connection, name)
+
+    # --- runs and history --------------------------------------------------------------------------------------------
+
+    def begin_run(self, command: str) -> int:
+        """Starts a run and returns its number; history is written under it until `end_run`.
+
+        The run is written with its first durable write: a run that changes nothing costs one, at its end.
+        """
+        with self._reading() as connection:
+            last = connection.execute("SELECT coalesce(max(id), 0) FROM runs").fetchone()[0]
+        self._run = int(last) + 1
+        self._unwritten_run = (self._run, command, self._now())
+        return self._run
+
+    def end_run(self, run: int, outcome: str, counts: Mapping[str, int]) -> None:
+        """Ends the run that `begin_run` returned, and prunes the history to the last 200 runs and a million lines."""
+        assert run == self._run, f"run {run} is not the one that was begun last"
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE runs SET ended = ?, outcome = ?, counts = ? WHERE id = ?",
+                (self._now(), outcome, json.dumps(dict(counts)), run),
+            )
+            _prune(connection, run)
+        self._run = None
+
+    def runs(self, limit: int = 20) -> list[RunRecord]:
+        """The last `limit` runs, newest first."""
+        with self._reading() as connection:
+            return reading.runs(connection, limit)
+
+    def history(
+        self,
+        *,
+        mailbox: MailboxName | None = None,
+        ref: Ref | None = None,
+        message_id: str | None = None,
+        run: int | None = None,
+        limit: int = 1_000,
+    ) -> list[HistoryEntry]:
+        """The last `limit` lines of history, newest first.
+
+        Narrowed to a mailbox, to a message (its ref on either side, or its Message-ID), to a run.
+        """
+        wanted: dict[str, Any] = {
+            "mailbox": None if mailbox is None else pack_name(mailbox),
+            "ref": None if ref is None else pack_ref(ref),
+            "message_id": None if message_id is None else pack_text(message_id),
+            "run": run,
+        }
+        with self._reading() as connection:
+            return reading.history(connection, wanted, limit)
+
+    def check(self) -> list[str]:
+        """What contradicts the invariants of the state, one sentence each; empty when all is well. Reads everything."""
+        with self._reading() as connection:
+            return checks.problems(connection)
+
+    # --- transactions ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Several queries see one moment of the database, whatever a run writes meanwhile."""
+        with self._guard, database.failures(self.path):
+            self._connection.execute("BEGIN")
+            try:
+                yield self._connection
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        assert self._lock is not None, "this state was opened for reading only"
+        with self._guard, database.failures(self.path):
+            connection = self._connection
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._write_run(connection)
+                yield connection
+                self._on_commit()
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            self._unwritten_run = None
+            self._on_commit()
+
+    def _write_run(self, connection: sqlite3.Connection) -> None:
+        if self._unwritten_run is None:
+            return
+        connection.execute("UPDATE runs SET outcome = 'interrupted' WHERE outcome IS NULL")
+        connection.execute(
+            "INSERT INTO runs (id, command, began, first_note) VALUES (?, ?, ?,"
+            " 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'history'), 0))",
+            self._unwritten_run,
+        )
+
+
+# --- opening ---------------------------------------------------------------------------------------------------------
+
+
+def _open_locked(path: Path, pair: tuple[str, str], now: float) -> sqlite3.Connection:
+    """A connection to a sound, current database of this pair; a look at all of it only after an unclean end."""
+    unclean = database.wal_bytes(path) > 0
+    connection = database.connect(path, "rw")
+    try:
+        found = database.version(connection, path)
+        if found and (unclean or _was_killed(connection)):
+            database.verify(connection, path)
+        if found:
+            _expect_pair(connection, path, pair)
+        connection.execute("PRAGMA journal_mode = WAL")
+        database.migrate(connection, found)
+        if not found or _pair(connection) is None:
+            connection.execute(
+                "INSERT INTO pair (id, left_address, right_address, created) VALUES (1, ?, ?, ?)",
+                (pack_text(pair[0]), pack_text(pair[1]), now),
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _was_killed(connection: sqlite3.Connection) -> bool:
+    last = connection.execute("SELECT outcome FROM runs ORDER BY id DESC LIMIT 1").fetchone()
+    return last is not None and last[0] is None
+
+
+def _pair(connection: sqlite3.Connection) -> tuple[str, str] | None:
+    row = connection.execute("SELECT left_address, right_address FROM pair").fetchone()
+    return None if row is None else (unpack_text(row[0]), unpack_text(row[1]))
+
+
+def _expect_pair(connection: sqlite3.Connection, path: Path, pair: tuple[str, str]) -> None:
+    found = _pair(connection)
+    if found is not None and found != pair:
+        raise StateError(
+            f"The state {path} belongs to {found[0]} and {found[1]}, not to {pair[0]} and {pair[1]}.",
+            hint="Give each pair its own state; to start anew with other stores, move this file away.",
+        )
+
+
+def _expect_latest(found: int, path: Path) -> None:
+    if found < len(database.scripts()):
+        raise StateError(
+            f"The state {path} was written by an older mailtwin and has not been converted yet.",
+            hint="Run a synchronisation once.",
+        )
+
+
+def _mailbox(connection: sqlite3.Connection, name: MailboxName) -> int:
+    """The row of mailbox `name`, which is known from now on."""
+    packed = pack_name(name)
+    row = connection.execute("SELECT id, known FROM mailboxes WHERE name = ?", (packed,)).fetchone()
+    if row is not None and row[1]:
+        return int(row[0])
+    return int(
+        connection.execute(
+            "INSERT INTO mailboxes (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET known = 1 RETURNING id",
+            (packed,),
+        ).fetchone()[0]
+    )
+
+
+def _prune(connection: sqlite3.Connection, run: int) -> None:
+    """Drops old runs and their notes; notes have rising numbers, so both limits are one range."""
+    oldest = run - RUNS_MAX + 1
+    connection.execute("DELETE FROM runs WHERE id < ?", (oldest,))
+    dropped = connection.execute(
+        "DELETE FROM history WHERE id < max("
+        " (SELECT coalesce(min(first_note), 0) FROM runs),"
+        " (SELECT coalesce(max(id), 0) FROM history) - ? + 1)",
+        (NOTES_MAX,),
+    ).rowcount
+    if dropped and connection.execute("SELECT 1 FROM mailboxes WHERE known = 0 LIMIT 1").fetchone():
+        connection.execute(
+            "DELETE FROM mailboxes WHERE known = 0 AND id NOT IN (SELECT DISTINCT mailbox FROM history)"
+        )

@@ -1,0 +1,241 @@
+"""Changes as SQL: one function for each kind, called with runs of changes of that kind inside one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from mailtwin.model import Side
+from mailtwin.state.changes import (
+    AddCopy,
+    AddLink,
+    AddStore,
+    Change,
+    DropCopy,
+    DropLink,
+    DropSnapshot,
+    DropStore,
+    FinishCopy,
+    ForgetAll,
+    Note,
+    SaveSnapshot,
+    SetFlags,
+    SetValidity,
+)
+from mailtwin.state.codec import Stored, pack_flags, pack_ref, pack_text
+
+DETAIL_CHARS_MAX = 2_000
+"""One line of history: a server's refusal may be quoted in it, a page of HTML need not be."""
+
+MESSAGE_ID_CHARS_MAX = 1_000
+"""RFC 5322 allows 998 in a line; what a message really carries may be anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Where changes go: an open transaction, the mailbox's row, the run (None: outside of one), the time."""
+
+    connection: sqlite3.Connection
+    mailbox: int
+    run: int | None
+    at: float
+
+    def many(self, sql: str, rows: Iterable[tuple[Stored | float | None, ...]]) -> int:
+        """Executes `sql` with each row, the mailbox in front; returns how many rows were changed."""
+        mailbox = self.mailbox
+        return self.connection.executemany(sql, ((mailbox, *row) for row in rows)).rowcount
+
+
+def write(transaction: Transaction, changes: Sequence[Change]) -> None:
+    """Applies `changes` in order, snapshots last. Raises sqlite3 errors."""
+    first = [change for change in changes if not isinstance(change, SaveSnapshot | DropSnapshot)]
+    last = [change for change in changes if isinstance(change, SaveSnapshot | DropSnapshot)]
+    added = 0
+    for kind, group in groupby((*first, *last), type):
+        added += _WRITERS[kind](transaction, list(group))
+    if added:
+        transaction.many("UPDATE mailboxes SET links = links + ?2 WHERE id = ?1", [(added,)])
+
+
+# Each of the following returns by how much the number of links grew.
+
+
+def _add_links(transaction: Transaction, changes: Sequence[AddLink]) -> int:
+    links = (change.link for change in changes)
+    return transaction.many(
+        "INSERT INTO links (mailbox, left_ref, right_ref, flags) VALUES (?, ?, ?, ?)",
+        ((pack_ref(link.left), pack_ref(link.right), pack_flags(link.flags)) for link in links),
+    )
+
+
+def _drop_links(transaction: Transaction, changes: Sequence[DropLink]) -> int:
+    rows = [(pack_ref(change.link.left), pack_ref(change.link.right)) for change in changes]
+    transaction.many("DELETE FROM stores WHERE mailbox = ? AND left_ref = ? AND right_ref = ?", rows)
+    dropped = transaction.many("DELETE FROM links WHERE mailbox = ? AND left_ref = ? AND right_ref = ?", rows)
+    if dropped:
+        _drop_snapshots(transaction, [DropSnapshot(Side.LEFT), DropSnapshot(Side.RIGHT)])
+    return -dropped
+
+
+def _set_flags(transaction: Transaction, changes: Sequence[SetFlags]) -> int:
+    transaction.many(
+        "UPDATE links SET flags = ?4 WHERE mailbox = ?1 AND left_ref = ?2 AND right_ref = ?3",
+        (
+            (pack_ref(change.link.left), pack_ref(change.link.right), pack_flags(change.flags))
+            for change in changes
+        ),
+    )
+    return 0
+
+
+def _add_copies(transaction: Transaction, changes: Sequence[AddCopy]) -> int:
+    at = transaction.at
+    transaction.many(
+        "INSERT OR REPLACE INTO copies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (_copy_row(change, at) for change in changes),
+    )
+    return 0
+
+
+def _copy_row(change: AddCopy, at: float) -> tuple[Stored | float | None, ...]:
+    intent, who = change.intent, change.intent.identity
+    return (
+        intent.source.value,
+        pack_ref(intent.ref),
+        pack_flags(intent.flags),
+        intent.validity,
+        None if intent.target is None else pack_ref(intent.target),
+        intent.floor,
+        None if who is None else who.headers,
+        None if who is None else who.content,
+        None if who is None else who.has_message_id,
+        intent.finished,
+        intent.accepted,
+        change.size,
+        change.sha256,
+        pack_text(change.message_id[:MESSAGE_ID_CHARS_MAX]),
+        at,
+    )
+
+
+def _drop_copies(transaction: Transaction, changes: Sequence[DropCopy]) -> int:
+    transaction.many(
+        "DELETE FROM copies WHERE mailbox = ? AND source = ? AND ref = ?",
+        ((change.intent.source.value, pack_ref(change.intent.ref)) for change in changes),
+    )
+    return 0
+
+
+def _finish_copies(transaction: Transaction, changes: Sequence[FinishCopy]) -> int:
+    transaction.many(
+        "UPDATE copies SET finished = 1, accepted = ?4 WHERE mailbox = ?1 AND source = ?2 AND ref = ?3",
+        ((change.intent.source.value, pack_ref(change.intent.ref), change.accepted) for change in changes),
+    )
+    return 0
+
+
+def _add_stores(transaction: Transaction, changes: Sequence[AddStore]) -> int:
+    intents = (change.intent for change in changes)
+    transaction.many(
+        "INSERT OR REPLACE INTO stores VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            (
+                pack_ref(intent.left),
+                pack_ref(intent.right),
+                intent.side.value,
+                pack_flags(intent.add),
+                pack_flags(intent.remove),
+                pack_flags(intent.result),
+            )
+            for intent in intents
+        ),
+    )
+    return 0
+
+
+def _drop_stores(transaction: Transaction, changes: Sequence[DropStore]) -> int:
+    transaction.many(
+        "DELETE FROM stores WHERE mailbox = ? AND left_ref = ? AND right_ref = ?",
+        ((pack_ref(change.left), pack_ref(change.right)) for change in changes),
+    )
+    return 0
+
+
+def forget_all(transaction: Transaction, _changes: Sequence[ForgetAll] = ()) -> int:
+    """Deletes all links, intents and snapshots of the mailbox; returns minus the number of links."""
+    for table in ("copies", "stores", "snapshots", "deviations"):
+        transaction.many(f"DELETE FROM {table} WHERE mailbox = ?", [()])
+    return -transaction.many("DELETE FROM links WHERE mailbox = ?", [()])
+
+
+def _set_validities(transaction: Transaction, changes: Sequence[SetValidity]) -> int:
+    for change in changes:
+        column = f"{change.side.label}_validity"
+        transaction.many(f"UPDATE mailboxes SET {column} = ?2 WHERE id = ?1", [(change.validity,)])
+    return 0
+
+
+def _save_snapshots(transaction: Transaction, changes: Sequence[SaveSnapshot]) -> int:
+    for change in changes:
+        snapshot = change.snapshot
+        side = snapshot.side.value
+        _drop_snapshots(transaction, [DropSnapshot(snapshot.side)])
+        transaction.many(
+            "INSERT INTO deviations (mailbox, side, ref, flags) VALUES (?, ?, ?, ?)",
+            (
+                (side, pack_ref(ref), None if flags is None else pack_flags(flags))
+                for ref, flags in snapshot.deviations.items()
+            ),
+        )
+        transaction.many(
+            "INSERT INTO snapshots (mailbox, side, cursor) VALUES (?, ?, ?)", [(side, snapshot.cursor)]
+        )
+    return 0
+
+
+def _drop_snapshots(transaction: Transaction, changes: Sequence[DropSnapshot]) -> int:
+    for change in changes:
+        for table in ("snapshots", "deviations"):
+            transaction.many(f"DELETE FROM {table} WHERE mailbox = ? AND side = ?", [(change.side.value,)])
+    return 0
+
+
+def _write_notes(transaction: Transaction, changes: Sequence[Note]) -> int:
+    run, at = transaction.run, transaction.at
+    transaction.many(
+        "INSERT INTO history (mailbox, run, at, operation, left_ref, right_ref, detail, message_id)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (
+                run,
+                at,
+                note.operation,
+                None if note.left is None else pack_ref(note.left),
+                None if note.right is None else pack_ref(note.right),
+                pack_text(note.detail[:DETAIL_CHARS_MAX]),
+                pack_text(note.message_id[:MESSAGE_ID_CHARS_MAX]),
+            )
+            for note in changes
+        ),
+    )
+    return 0
+
+
+_WRITERS: dict[type, Callable[[Transaction, Sequence[Any]], int]] = {
+    AddLink: _add_links,
+    DropLink: _drop_links,
+    SetFlags: _set_flags,
+    AddCopy: _add_copies,
+    DropCopy: _drop_copies,
+    FinishCopy: _finish_copies,
+    AddStore: _add_stores,
+    DropStore: _drop_stores,
+    ForgetAll: forget_all,
+    SetValidity: _set_validities,
+    SaveSnapshot: _save_snapshots,
+    DropSnapshot: _drop_snapshots,
+    Note: _write_notes,
+}
