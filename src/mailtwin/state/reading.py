@@ -137,7 +137,10 @@ def runs(connection: sqlite3.Connection, limit: int) -> list[RunRecord]:
     rows = connection.execute(
         "SELECT id, command, began, ended, outcome, counts FROM runs ORDER BY id DESC LIMIT ?", (limit,)
     )
-    return [RunRecord(*row[:5], json.loads(row[5])) for row in rows]
+    return [
+        RunRecord(run, command, began, ended, outcome, json.loads(counts))
+        for run, command, began, ended, outcome, counts in rows
+    ]
 
 
 def history(connection: sqlite3.Connection, wanted: Mapping[str, Any], limit: int) -> list[HistoryEntry]:
