@@ -25,7 +25,8 @@ class Code:
 
     CAPABILITY: names (str). APPENDUID: (uidvalidity, UidSet). COPYUID: (uidvalidity, UidSet source, UidSet
     destination), each set also in wire order in `ordered` for pairing. PERMANENTFLAGS: flags (str).
-    UIDVALIDITY, UIDNEXT, HIGHESTMODSEQ, UNSEEN: (int,). Anything else: (raw bytes,) or ().
+    UIDVALIDITY, UIDNEXT, HIGHESTMODSEQ, UNSEEN: (int,). Anything else: (raw bytes,) or (). So is one of these that
+    the server damaged: look at the types before using them. `ordered` is () for sets too large to write out.
     """
 
     name: str

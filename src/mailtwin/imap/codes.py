@@ -1,0 +1,146 @@
+"""Status responses and continuations: a condition, perhaps a `[CODE ...]`, text for people (RFC 9051 section 7.1).
+
+A damaged code never costs the response that carries it: it is kept raw.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import cast
+
+from mailtwin.imap.responses import Code, Continuation, Status, StatusWord
+from mailtwin.imap.tokens import INT63_MAX, Malformed, flag_names, number, to_text
+from mailtwin.model.limits import CAPABILITIES_MAX
+from mailtwin.model.uidset import UidSet
+
+ORDERED_UIDS_MAX = 1_000_000
+"""UIDs of one set that are written out in the order of the wire; 13 bytes can name four billion."""
+
+_STATUS = re.compile(
+    rb"(?:\*[ \t]*+|([^\s*+]\S*+)[ \t]++)(OK|NO|BAD|BYE|PREAUTH)(?:[ \t]++|(?=\[)|\Z)", re.IGNORECASE
+)
+_BARE_CODE = re.compile(rb"\*[ \t]*+(?=\[)")
+# With a list, which may hold flags with a `]`; with strings, which may too; anything else up to the first `]`.
+_CODE_NAME = rb'\[([^\s\]="(]++)'
+_CODES = (
+    re.compile(_CODE_NAME + rb"[ \t]*+(\([^)]*+\))[ \t]*+\][ \t]?"),
+    re.compile(_CODE_NAME + rb'((?:"(?:[^"\\]|\\.)*+"|[^\]"])*+)\][ \t]?', re.DOTALL),
+    re.compile(_CODE_NAME + rb"([^\]]*+)\][ \t]?"),
+)
+_FLAG_LIST = re.compile(rb"\(([^)]*+)\)")
+_INTEGER = re.compile(rb"-?[0-9]{1,20}")
+
+
+def parse_text(line: bytes) -> Status | Continuation | None:
+    """The text response on this line; None if it is none.
+
+    A code without a condition (`* [ALERT] hi`) is taken for an untagged OK.
+    """
+    if line[:1] == b"+":
+        text = line[1:]
+        code, text = _split_code(text[1:] if text[:1] in (b" ", b"\t") else text)
+        return Continuation(text, code)
+    match = _STATUS.match(line)
+    if match is not None:
+        code, text = _split_code(line[match.end() :])
+        tag = None if match[1] is None else to_text(match[1])
+        return Status(cast("StatusWord", match[2].decode("ascii").upper()), tag, code, text)
+    match = _BARE_CODE.match(line)
+    if match is not None:
+        code, text = _split_code(line[match.end() :])
+        return Status("OK", None, code, text)
+    return None
+
+
+def _split_code(text: bytes) -> tuple[Code | None, bytes]:
+    if text[:1] != b"[":
+        return None, text
+    for pattern in _CODES:
+        match = pattern.match(text)
+        if match is not None:
+            return _code(to_text(match[1]).upper(), match[2].strip()), text[match.end() :]
+    return None, text
+
+
+def _code(name: str, raw: bytes) -> Code:
+    convert = _CONVERTERS.get(name)
+    if convert is not None:
+        try:
+            return convert(name, raw)
+        except ValueError:
+            pass
+    return Code(name, (raw,) if raw else ())
+
+
+def capability_names(raw: bytes) -> frozenset[str]:
+    """Capability names, upper case. Raises `Malformed` for more than `CAPABILITIES_MAX`."""
+    names = raw.split()
+    if len(names) > CAPABILITIES_MAX:
+        raise Malformed(f"more than {CAPABILITIES_MAX} capabilities")
+    return frozenset(to_text(name).upper() for name in names)
+
+
+def _capability(name: str, raw: bytes) -> Code:
+    return Code(name, tuple(sorted(capability_names(raw))))
+
+
+def _append_uid(name: str, raw: bytes) -> Code:
+    validity, uids = raw.split()
+    return Code(name, (number(validity), _uid_set(uids)), _ordered(uids))
+
+
+def _copy_uid(name: str, raw: bytes) -> Code:
+    words = raw.split()
+    # Exchange copies nothing with two empty sets; one set of two says nothing that can be relied on.
+    validity, source, destination = (words[0], b"", b"") if len(words) == 1 else words
+    return Code(
+        name, (number(validity), _uid_set(source), _uid_set(destination)), _ordered(source, destination)
+    )
+
+
+def _uid_set(raw: bytes) -> UidSet:
+    return UidSet.parse(raw.decode("ascii"))
+
+
+def _ordered(*sets: bytes) -> tuple[tuple[int, ...], ...]:
+    """The sets in the order of the wire; () when one is too large to write out.
+
+    A range is read upwards however it is written (RFC 4315 section 3).
+    """
+    written: list[tuple[int, ...]] = []
+    for raw in sets:
+        ranges: list[range] = []
+        for part in raw.split(b",") if raw else ():
+            low, colon, high = part.partition(b":")
+            ends = sorted((int(low), int(high) if colon else int(low)))
+            ranges.append(range(ends[0], ends[1] + 1))
+        if sum(map(len, ranges)) > ORDERED_UIDS_MAX:
+            return ()
+        written.append(tuple(uid for uids in ranges for uid in uids))
+    return tuple(written)
+
+
+def _permanent_flags(name: str, raw: bytes) -> Code:
+    match = _FLAG_LIST.fullmatch(raw)
+    if match is None:
+        raise Malformed("not a list of flags")
+    return Code(name, flag_names(match[1]))
+
+
+def _number(name: str, raw: bytes) -> Code:
+    if _INTEGER.fullmatch(raw) is None or int(raw) > INT63_MAX:
+        raise Malformed("not a number")
+    return Code(name, (int(raw),))
+
+
+_CONVERTERS: dict[str, Callable[[str, bytes], Code]] = {
+    "APPENDUID": _append_uid,
+    "CAPABILITY": _capability,
+    "COPYUID": _copy_uid,
+    "HIGHESTMODSEQ": _number,
+    "PERMANENTFLAGS": _permanent_flags,
+    "UIDNEXT": _number,
+    "UIDVALIDITY": _number,
+    "UNSEEN": _number,
+}
