@@ -1,0 +1,222 @@
+"""The decisions about copies that were begun and not seen to end: find each, or prove that it never happened.
+
+A copy is found under its known name, or among the unlinked messages at or above the UID that was next when it was
+begun, by its identity. Nothing is sent again before it is certain that the first attempt can no longer take effect and
+did not; nothing found is taken for new mail before every intent that might own it has been decided.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from mailtwin.model import Identity, Ref, Side
+from mailtwin.planner.draft import Draft, RefKey, ref_key
+from mailtwin.planner.merge import effective_flags
+from mailtwin.planner.operations import (
+    Abandon,
+    Adopt,
+    CopyIntent,
+    Removals,
+    Remove,
+    Settle,
+    Unresolved,
+)
+
+
+def plan_begun_copies(draft: Draft) -> None:
+    """Decides about every copy intent, and takes the messages it speaks for away from the fresh ones."""
+    for side in Side:
+        intents = [intent for intent in draft.base.copies if intent.source is side.other]
+        if intents:
+            draft.taken[side.other].update(intent.ref for intent in intents)
+            _Resolution(draft, side, intents).run()
+
+
+def _floor(intent: CopyIntent) -> RefKey:
+    return ref_key(intent.floor or 0)
+
+
+def _urgency(intent: CopyIntent) -> tuple[bool, RefKey, RefKey]:
+    # A copy that the server accepted certainly exists, so it has the first claim. Among equals the lowest floor
+    # takes the lowest UID: whatever a higher floor could take is then still there.
+    return not intent.accepted, _floor(intent), ref_key(intent.ref)
+
+
+class _Resolution:
+    """The copies towards one side. `free`: its unlinked messages, in order, that no intent was given yet.
+
+    `by_name` are the intents whose copy has a name known beforehand, `by_number` those that only have a floor.
+    """
+
+    def __init__(self, draft: Draft, side: Side, intents: Sequence[CopyIntent]) -> None:
+        self.draft = draft
+        self.side = side
+        self.listing = draft.listings[side]
+        self.source = draft.listings[side.other]
+        self.by_name = [intent for intent in intents if intent.target is not None]
+        self.by_number = sorted((i for i in intents if i.target is None), key=_urgency)
+        self.free: dict[Ref, None] = dict.fromkeys(draft.unlinked[side])
+
+    def run(self) -> None:
+        if not self.listing.complete:
+            self._hold_windows()
+            return
+        self.by_name = [i for i in self.by_name if not self._is_void(i) and not self._is_found_by_name(i)]
+        self.by_number = [intent for intent in self.by_number if not self._is_void(intent)]
+        for intent in self.by_name:
+            self._conclude(intent, "")
+        if self._must_identify():
+            self._hold_windows()
+        else:
+            self._find_by_identity()
+            self._find_by_headers()
+
+    def _is_void(self, intent: CopyIntent) -> bool:
+        """Whether an intent means nothing any more; it is abandoned for that."""
+        if intent.validity != self.listing.validity:
+            self.draft.add(Abandon(intent, f"the numbering on {self.side.label} is another one now"))
+        elif intent.ref in self.source.flags and self.draft.is_linked(intent.source, intent.ref):
+            self.draft.add(Abandon(intent, f"its message on {intent.source.label} is linked already"))
+        else:
+            return False
+        return True
+
+    def _window(self) -> Iterator[Ref]:
+        """The free messages that may be one of the copies without a name, as far as numbers tell."""
+        lowest = min(map(_floor, self.by_number), default=None)
+        return (ref for ref in self.free if lowest is not None and ref_key(ref) >= lowest)
+
+    def _hold_windows(self) -> None:
+        """Whatever may be one of the copies is nobody's new mail yet."""
+        held = self.draft.taken[self.side]
+        held.update(intent.target for intent in self.by_name if intent.target is not None)
+        held.update(self._window())
+
+    # --- finding a copy ---------------------------------------------------------------------------------------------
+
+    def _is_found_by_name(self, intent: CopyIntent) -> bool:
+        if intent.target is None or intent.target not in self.free:
+            return False
+        self._found(intent, intent.target)
+        return True
+
+    def _must_identify(self) -> bool:
+        """Asks for the identities without which nothing can be decided; whether there are any."""
+        copies = [ref for ref in self._window() if self._is_unasked(self.side, ref)]
+        unsaid = (i.ref for i in self.by_number if i.identity is None and i.ref in self.source.flags)
+        sources = [ref for ref in unsaid if self._is_unasked(self.side.other, ref)]
+        self.draft.identify(self.side, copies)
+        self.draft.identify(self.side.other, sources)
+        return bool(copies or sources)
+
+    def _is_unasked(self, side: Side, ref: Ref) -> bool:
+        return ref not in self.draft.listings[side].identities and (side, ref) not in self.draft.aside
+
+    def _identity(self, intent: CopyIntent) -> Identity | None:
+        return intent.identity or self.source.identities.get(intent.ref)
+
+    def _find_by_identity(self) -> None:
+        """Gives each intent the first free message of its identity in its window."""
+        same: dict[Identity, list[Ref]] = defaultdict(list)
+        for ref in self._window():
+            if ref in self.listing.identities:
+                same[self.listing.identities[ref]].append(ref)
+        left_over = []
+        for intent in self.by_number:
+            identity = self._identity(intent)
+            candidates = same.get(identity, []) if identity is not None else []
+            match = next((ref for ref in candidates if ref_key(ref) >= _floor(intent)), None)
+            if match is None:
+                left_over.append(intent)
+            else:
+                candidates.remove(match)
+                self._found(intent, match)
+        self.by_number = left_over
+
+    def _find_by_headers(self) -> None:
+        """Concludes the intents without an exact match, and before that looks for copies that were rendered anew."""
+        alike: dict[str | None, list[Ref]] = defaultdict(list)
+        blind = False
+        for ref in self._window():
+            identity = self.listing.identities.get(ref)
+            blind = blind or identity is None
+            if identity is not None and identity.has_message_id:
+                alike[identity.headers].append(ref)
+        groups: dict[str | None, list[CopyIntent]] = defaultdict(list)
+        for intent in self.by_number:
+            identity = self._identity(intent)
+            groups[identity.headers if identity is not None and identity.has_message_id else None].append(
+                intent
+            )
+        for headers, group in groups.items():
+            self._pair(group, alike.get(headers, []), blind=blind)
+
+    def _pair(self, group: list[CopyIntent], alike: list[Ref], *, blind: bool) -> None:
+        """Pairs intents and messages with the same headers, if there are exactly as many of both.
+
+        Only copies that can no longer arrive are paired like this, for the true one may still come. Where the numbers
+        disagree nobody can tell: such a message is neither the copy nor new mail.
+        """
+        group = sorted(group, key=lambda intent: ref_key(intent.ref))
+        if len(group) == len(alike) and all(map(_may_be, group, alike)):
+            for intent, ref in zip(group, alike, strict=True):
+                self._found(intent, ref)
+            return
+        self.draft.taken[self.side].update(alike)
+        doubt = ""
+        if blind:
+            doubt = f"a message on {self.side.label} that may be the copy cannot be identified"
+        elif alike:
+            doubt = f"{len(alike)} messages on {self.side.label} resemble it"
+        for intent in group:
+            self._conclude(intent, doubt)
+
+    # --- what follows -----------------------------------------------------------------------------------------------
+
+    def _found(self, intent: CopyIntent, ref: Ref) -> None:
+        """`ref` is the copy: link it, or take it back when its source was removed since."""
+        del self.free[ref]
+        self.draft.taken[self.side].add(ref)
+        if intent.ref in self.source.flags:
+            self._adopt(intent, ref, f"the copy arrived on {self.side.label}")
+        elif self.source.lacks(intent.ref):
+            self._found_without_source(intent, ref)
+
+    def _adopt(self, intent: CopyIntent, ref: Ref, why: str) -> None:
+        left, right = (ref, intent.ref) if self.side is Side.LEFT else (intent.ref, ref)
+        # The flags that were sent, not those seen now: what changed since, on either side, is then seen as a change.
+        self.draft.add(Adopt(left, right, intent.flags, why, intent))
+
+    def _found_without_source(self, intent: CopyIntent, ref: Ref) -> None:
+        policy, gone = self.draft.policy, f"removed on {intent.source.label} while it was copied"
+        if policy.removals is Removals.KEEP:
+            self._adopt(intent, ref, f"{gone}; kept")
+        elif policy.removals is Removals.RESTORE or not policy.direction.may_change(self.side):
+            self.draft.add(Abandon(intent, gone))
+        elif self._flags_win(intent, ref):
+            self.draft.add(Abandon(intent, f"{gone}, but its flags changed on {self.side.label}"))
+        else:
+            self.draft.add(Remove(self.side, ref, None, gone, intent))
+
+    def _flags_win(self, intent: CopyIntent, ref: Ref) -> bool:
+        policy, seen = self.draft.policy, self.listing.flags[ref]
+        may_return = policy.flag_change_beats_removal and policy.direction.may_change(intent.source)
+        return may_return and effective_flags(intent.flags, seen, self.listing.vocabulary) != intent.flags
+
+    def _conclude(self, intent: CopyIntent, doubt: str) -> None:
+        """No message is this copy."""
+        if not intent.finished:
+            self.draft.add(Settle(intent, f"its copy may still arrive on {self.side.label}"))
+        elif self.source.lacks(intent.ref):
+            self.draft.add(Abandon(intent, f"neither it nor its copy on {self.side.label} is there any more"))
+        elif doubt:
+            self.draft.add(Unresolved(intent, doubt))
+        elif intent.accepted:
+            self.draft.add(Unresolved(intent, f"{self.side.label} accepted it and does not show it"))
+        else:
+            self.draft.add(Abandon(intent, f"its copy never reached {self.side.label}"))
+
+
+def _may_be(intent: CopyIntent, ref: Ref) -> bool:
+    return intent.finished and ref_key(ref) >= _floor(intent)
