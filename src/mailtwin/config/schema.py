@@ -1,0 +1,279 @@
+"""Every key of the configuration file, as data: its kind, its default and what it is for.
+
+The reader (`mailtwin.config.load`) takes values by these keys; a test keeps the README's tables equal to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Generic, TypeAlias, TypeVar, cast
+
+from mailtwin.config.settings import Auth, Layout, Tls
+from mailtwin.model import MailboxName
+from mailtwin.planner.operations import Direction, Removals
+
+T = TypeVar("T")
+
+
+class WrongValueError(Exception):
+    """A value is not of its key's kind. `expected`, if any, says more than the kind does.
+
+    `path` leads from the value to the part of it that is wrong.
+    """
+
+    def __init__(self, expected: str = "", path: tuple[str, ...] = ()) -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """What a value has to be: `expected` for people, `read` to check and convert; it raises WrongValueError."""
+
+    expected: str
+    read: Callable[[object], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Key(Generic[T]):
+    """One key. `default_text` is the default as the documentation shows it; `required` keys have none.
+
+    `default` is what the value is when the key is absent; for a required key, what stands in until the mistake is
+    reported.
+    """
+
+    name: str
+    kind: Kind[T]
+    default: T
+    about: str
+    default_text: str = ""
+    required: bool = False
+
+
+AnyKey: TypeAlias = Key[Any]
+
+
+# --- kinds ----------------------------------------------------------------------------------------------------------
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise WrongValueError
+    return value
+
+
+def _host(value: object) -> str:
+    host = _string(value).strip("[]").lower()
+    if any(char in " \t\r\n/@?#" for char in host):
+        raise WrongValueError("the name or number of a host alone, without scheme, user or path")
+    return host
+
+
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise WrongValueError
+    return value
+
+
+def _port(value: object) -> int | None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
+        raise WrongValueError
+    return value
+
+
+def _path(value: object) -> Path:
+    text = _string(value)
+    if not text.startswith(("/", "~")):
+        raise WrongValueError("an absolute path, or one that begins with ~")
+    from mailtwin.config.address import absolute  # cheap, but only needed where a path is configured
+
+    return absolute(text)
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise WrongValueError
+    for index, item in enumerate(value):
+        if not isinstance(item, str):
+            raise WrongValueError("a string", (str(index),))
+    return tuple(value)
+
+
+def _command(value: object) -> tuple[str, ...] | str:
+    if isinstance(value, list):
+        if not value:
+            raise WrongValueError
+        return _strings(value)
+    return _string(value)
+
+
+def _separator(value: object) -> str:
+    if (
+        not isinstance(value, str)
+        or len(value) != 1
+        or value in "/,"
+        or not value.isprintable()
+        or value.isalnum()
+    ):
+        raise WrongValueError
+    return value
+
+
+def _names(value: object) -> tuple[tuple[MailboxName, MailboxName], ...]:
+    if not isinstance(value, Mapping):
+        raise WrongValueError
+    return tuple((_name(left, left), _name(right, left)) for left, right in value.items())
+
+
+def _name(value: object, key: str) -> MailboxName:
+    try:
+        return MailboxName.parse(_string(value))
+    except (ValueError, WrongValueError) as error:
+        raise WrongValueError("a mailbox name on both sides of =, without empty levels", (key,)) from error
+
+
+def _choice(kind: type[E]) -> Kind[E]:
+    values = [str(member.value) for member in kind]
+
+    def read(value: object) -> E:
+        if value not in values:
+            raise WrongValueError
+        return kind(value)
+
+    return Kind("one of " + ", ".join(f'"{value}"' for value in values), read)
+
+
+def optional(kind: Kind[T]) -> Kind[T | None]:
+    """The same kind for a key that may be absent."""
+    return cast("Kind[T | None]", kind)
+
+
+E = TypeVar("E", bound=Enum)
+STRING = Kind("a string", _string)
+HOST = Kind("a host", _host)
+BOOLEAN = Kind("true or false", _boolean)
+PORT: Kind[int | None] = Kind("a number from 1 to 65535", _port)
+PATH = Kind("a path", _path)
+STRINGS = Kind("a list of strings", _strings)
+COMMAND = Kind("a list of strings, or a line for the shell", _command)
+SEPARATOR = Kind("one punctuation character", _separator)
+NAMES = Kind("a table of mailbox names", _names)
+
+
+# --- keys -----------------------------------------------------------------------------------------------------------
+
+TYPE = Key("type", STRING, "", 'The kind of store: `"imap"` or `"maildir"`.', required=True)
+
+HOST_KEY = Key("host", HOST, "", "The server's name or address.", required=True)
+USER = Key(
+    "user", STRING, "", "Who logs in, as the server wants it: often the whole mail address.", required=True
+)
+TLS = Key(
+    "tls",
+    _choice(Tls),
+    Tls.IMPLICIT,
+    "Protection of the connection. `starttls` never falls back to an open connection.",
+    '"implicit"',
+)
+PORT_KEY = Key("port", PORT, None, "The server's port.", "993, or 143 unless `tls` is `implicit`")
+AUTH = Key(
+    "auth",
+    _choice(Auth),
+    Auth.AUTO,
+    "How to log in. With `xoauth2` the secret is an access token instead of a password.",
+    '"auto"',
+)
+PASSWORD_COMMAND = Key(
+    "password_command",
+    optional(COMMAND),
+    None,
+    'Prints the password on its first line, such as `["pass", "show", "mail"]`. A string runs in `/bin/sh`.',
+    "none",
+)
+PASSWORD_FILE = Key(
+    "password_file",
+    optional(PATH),
+    None,
+    "Holds the password on its first line; only its owner may read it (mode 0600).",
+    "none",
+)
+PASSWORD_ENV = Key(
+    "password_env", optional(STRING), None, "The environment variable that holds the password.", "none"
+)
+CA_FILE = Key(
+    "ca_file", optional(PATH), None, "Certificates (PEM) to trust besides those the system trusts.", "none"
+)
+IMAP_KEYS: tuple[AnyKey, ...] = (
+    TYPE, HOST_KEY, USER, TLS, PORT_KEY, AUTH, PASSWORD_COMMAND, PASSWORD_FILE, PASSWORD_ENV, CA_FILE,
+)  # fmt: skip
+SECRET_KEYS: tuple[AnyKey, ...] = (PASSWORD_COMMAND, PASSWORD_FILE, PASSWORD_ENV)
+
+MAILDIR_PATH = Key(
+    "path", PATH, Path(), "The Maildir's directory; created if its parent exists.", required=True
+)
+LAYOUT = Key(
+    "layout",
+    _choice(Layout),
+    Layout.AUTO,
+    "How mailboxes lie in it: `maildir++` as `.Archive.2024`, `nested` as `Archive/2024`; `auto` looks.",
+    '"auto"',
+)
+INFO_SEPARATOR = Key(
+    "info_separator",
+    SEPARATOR,
+    ":",
+    "Stands between a file's name and its flags; another one for file systems that know no `:` in names.",
+    '":"',
+)
+MAILDIR_KEYS: tuple[AnyKey, ...] = (TYPE, MAILDIR_PATH, LAYOUT, INFO_SEPARATOR)
+
+LEFT = Key("left", STRING, "", "The name of one store.", required=True)
+RIGHT = Key("right", STRING, "", "The name of the other store.", required=True)
+DIRECTION = Key(
+    "direction", _choice(Direction), Direction.TWO_WAY, "Which sides may be changed.", '"two-way"'
+)
+REMOVALS = Key(
+    "removals",
+    _choice(Removals),
+    Removals.PROPAGATE,
+    "What becomes of a message that was removed on one side: removed on the other, kept there, or copied back.",
+    '"propagate"',
+)
+FLAG_CHANGE = Key(
+    "flag_change_beats_removal",
+    BOOLEAN,
+    False,
+    "A message removed on one side whose flags changed on the other meanwhile is copied back.",
+    "false",
+)
+REMOVE_MAILBOXES = Key(
+    "remove_mailboxes", BOOLEAN, False, "A mailbox removed on one side is removed on the other.", "false"
+)
+INCLUDE = Key(
+    "mailboxes.include",
+    STRINGS,
+    ("*",),
+    "The mailboxes to keep in step, by their names on the left. `*` stands for any text, also over levels, `?` for one "
+    "character; `[` has no meaning of its own.",
+    '["*"]',
+)
+EXCLUDE = Key("mailboxes.exclude", STRINGS, (), "Mailboxes to leave out even if included.", "[]")
+RENAME = Key(
+    "rename", NAMES, (), "Mailboxes with other names on the right: `\"left name\" = \"right name\"`.", "empty"
+)  # fmt: skip
+STATE_DIR = Key(
+    "state_dir",
+    optional(PATH),
+    None,
+    "Where the pair's state lies.",
+    "`mailtwin` in `$XDG_STATE_HOME`, else in `~/.local/state`",
+)
+PAIR_KEYS: tuple[AnyKey, ...] = (
+    LEFT, RIGHT, DIRECTION, REMOVALS, FLAG_CHANGE, REMOVE_MAILBOXES, INCLUDE, EXCLUDE, RENAME, STATE_DIR,
+)  # fmt: skip
+
+STORE_KEYS: Mapping[str, Sequence[AnyKey]] = {"imap": IMAP_KEYS, "maildir": MAILDIR_KEYS}

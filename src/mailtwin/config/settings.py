@@ -1,0 +1,125 @@
+"""What a person configured, checked and typed: values that the rest of this package makes stores and pairs of.
+
+Both ways to configure end here: a TOML file (`mailtwin.config.load`) and two addresses on the command line
+(`mailtwin.config.address`). No secret is ever part of a setting, only where it comes from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import quote
+
+from mailtwin.model import MailboxName
+from mailtwin.planner.operations import Policy
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Tls(Enum):
+    """How a connection to an IMAP server is protected (RFC 8314 section 3.2, RFC 9051 section 6.2.1)."""
+
+    IMPLICIT = "implicit"
+    STARTTLS = "starttls"
+    OFF = "off"
+
+    @property
+    def port(self) -> int:
+        """The port that belongs to it unless another is given."""
+        return 993 if self is Tls.IMPLICIT else 143
+
+
+class Auth(Enum):
+    """How to log in; `auto`: the strongest way that the server offers and a password allows."""
+
+    AUTO = "auto"
+    PLAIN = "plain"
+    LOGIN = "login"
+    XOAUTH2 = "xoauth2"
+
+
+class Layout(Enum):
+    """How mailboxes lie in a Maildir: `maildir++` as `.Archive.2024`, `nested` as `Archive/2024`; INBOX is special."""
+
+    AUTO = "auto"
+    MAILDIR_PLUS_PLUS = "maildir++"
+    NESTED = "nested"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSource:
+    """Where a password or token comes from; at most one is set, none means: ask.
+
+    `command`: an argument list, or a line for the shell. `file`: only its owner may read it. `variable`: the name of
+    an environment variable.
+    """
+
+    command: tuple[str, ...] | str | None = None
+    file: Path | None = None
+    variable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImapSettings:
+    """An account on an IMAP server."""
+
+    user: str
+    host: str
+    port: int
+    tls: Tls
+    auth: Auth = Auth.AUTO
+    secret: SecretSource = field(default_factory=SecretSource)
+    ca_file: Path | None = None
+
+    @property
+    def address(self) -> str:
+        """The canonical address, without secrets."""
+        scheme = "imaps" if self.tls is Tls.IMPLICIT else "imap"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == self.tls.port else f":{self.port}"
+        plain_by_default = self.host in LOOPBACK_HOSTS
+        option = ""
+        if self.tls is not Tls.IMPLICIT and plain_by_default != (self.tls is Tls.OFF):
+            option = f"?tls={self.tls.value}"
+        return f"{scheme}://{quote(self.user, safe='')}@{host}{port}/{option}"
+
+
+@dataclass(frozen=True, slots=True)
+class MaildirSettings:
+    """A Maildir on this machine. `path` is absolute; links in it are kept as the person wrote them."""
+
+    path: Path
+    layout: Layout = Layout.AUTO
+    info_separator: str = ":"
+
+    @property
+    def address(self) -> str:
+        """The canonical address."""
+        return f"maildir:{self.path}"
+
+
+StoreSettings: TypeAlias = ImapSettings | MaildirSettings
+
+
+@dataclass(frozen=True, slots=True)
+class PairSettings:
+    """Two stores that are to be kept identical, and how."""
+
+    name: str
+    left: StoreSettings
+    right: StoreSettings
+    policy: Policy = field(default_factory=Policy)
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    rename: tuple[tuple[MailboxName, MailboxName], ...] = ()
+    state_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything in one configuration file."""
+
+    path: Path
+    pairs: tuple[PairSettings, ...]
