@@ -4,8 +4,69 @@ In reading order: `operations` (the vocabulary), `merge` (flags), `messages` (on
 `renames` (names that differ between the sides).
 """
 
-from mailtwin.planner.mailboxes import MailboxesSeen, plan_mailboxes
+from mailtwin.planner.mailboxes import MailboxListing, plan_mailboxes
 from mailtwin.planner.messages import plan_messages
+from mailtwin.planner.operations import (
+    PHASES,
+    Abandon,
+    Adopt,
+    Base,
+    Copy,
+    CopyIntent,
+    CreateMailbox,
+    Direction,
+    Forget,
+    ForgetMailbox,
+    HoldMailbox,
+    Identify,
+    Link,
+    MailboxOperation,
+    Operation,
+    Phase,
+    Plan,
+    Policy,
+    Record,
+    Removals,
+    Remove,
+    RemoveMailbox,
+    Reset,
+    Settle,
+    StoreFlags,
+    StoreIntent,
+    Unresolved,
+)
 from mailtwin.planner.renames import NameMap
 
-__all__ = ["MailboxesSeen", "NameMap", "plan_mailboxes", "plan_messages"]
+__all__ = [
+    "PHASES",
+    "Abandon",
+    "Adopt",
+    "Base",
+    "Copy",
+    "CopyIntent",
+    "CreateMailbox",
+    "Direction",
+    "Forget",
+    "ForgetMailbox",
+    "HoldMailbox",
+    "Identify",
+    "Link",
+    "MailboxListing",
+    "MailboxOperation",
+    "NameMap",
+    "Operation",
+    "Phase",
+    "Plan",
+    "Policy",
+    "Record",
+    "Removals",
+    "Remove",
+    "RemoveMailbox",
+    "Reset",
+    "Settle",
+    "StoreFlags",
+    "StoreIntent",
+    "Unresolved",
+    "plan_mailboxes",
+    "plan_messages",
+]

@@ -23,7 +23,7 @@ from mailtwin.planner.operations import (
 
 
 @dataclass(frozen=True, slots=True)
-class MailboxesSeen:
+class MailboxListing:
     """The names listed on one side; only when `complete` is a name's absence evidence."""
 
     names: AbstractSet[MailboxName]
@@ -35,7 +35,7 @@ class MailboxesSeen:
 
 
 def plan_mailboxes(
-    known: AbstractSet[MailboxName], left: MailboxesSeen, right: MailboxesSeen, policy: Policy
+    known: AbstractSet[MailboxName], left: MailboxListing, right: MailboxListing, policy: Policy
 ) -> tuple[MailboxOperation, ...]:
     """What to do about the mailboxes themselves; `known` are those that were in step once.
 
