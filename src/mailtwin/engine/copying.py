@@ -12,7 +12,11 @@ from dataclasses import dataclass, field
 from mailtwin.errors import MailtwinError, MessageError
 from mailtwin.model import Flags, MailboxName, Ref, Side, header_fields, make_flags
 from mailtwin.model.flags import SYSTEM_FLAGS
-from mailtwin.planner import Copy, CopyIntent, Link
+from mailtwin.planner.operations import (
+    Copy,
+    CopyIntent,
+    Link,
+)
 from mailtwin.state import AddCopy, AddLink, Change, DropCopy, FinishCopy, Note, State
 from mailtwin.stores.base import Delivery, Mailbox, Message, Outcome, Refused, Spool, Stored, Unknown
 
@@ -48,7 +52,8 @@ class CopyFailure:
 class Copier:
     """Copies messages of one mailbox from `source` to the other side.
 
-    `linked` holds the destination's refs that have an agreement already; `progress` is told messages and bytes.
+    `linked` holds the destination's refs that have an agreement already; `progress` is called after each batch.
+    `done` counts the messages that went through, `copied` those of them that are known to be stored.
     """
 
     state: State
@@ -58,8 +63,9 @@ class Copier:
     validity: str
     keep: Callable[[Flags], Flags]
     linked: set[Ref]
-    progress: Callable[[int, int], None]
+    progress: Callable[[], None]
     failures: list[CopyFailure] = field(default_factory=list)
+    done: int = 0
     copied: int = 0
     copied_bytes: int = 0
     _batch: Batch | None = None
@@ -111,7 +117,9 @@ class Copier:
                 identity=target.identity,
             )
         )
-        self._batch.messages.append((message.spool.size, message.spool.sha256 if target.ref is None else "", message_id))
+        self._batch.messages.append(
+            (message.spool.size, message.spool.sha256 if target.ref is None else "", message_id)
+        )
         self._batch.size_bytes += message.spool.size
 
     async def _store(self) -> None:
@@ -123,7 +131,8 @@ class Copier:
             self.state.commit(self.name, begun)
             outcomes = await batch.delivery.commit()
             self.state.commit(self.name, list(self._conclude(batch, outcomes)))
-            self.progress(len(batch.intents), batch.size_bytes)
+            self.done += len(batch.intents)
+            self.progress()
         self._batch = None
         await batch.delivery.abort()
 
@@ -168,5 +177,3 @@ def agreed_when_sent(flags: Flags) -> Flags:
     removed them. System flags are taken at the server's word, so that a change made meanwhile is told from ours.
     """
     return make_flags(flags & SYSTEM_FLAGS)
-
-

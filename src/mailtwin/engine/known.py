@@ -6,12 +6,15 @@ out of both listings, so that their absence is never taken for somebody's wish.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from mailtwin.engine.together import together
 from mailtwin.model import NO_FLAGS, Flags, Identity, Listing, Ref, Side, make_flags
-from mailtwin.planner import Base, Identify, Link
+from mailtwin.planner.operations import (
+    Base,
+    Identify,
+    Link,
+)
 from mailtwin.stores.base import Mailbox, Observation
 
 
@@ -58,17 +61,3 @@ class Known:
 def strip(link: Link, flags: Flags) -> Link:
     """The link without these flags in its agreement."""
     return replace(link, flags=make_flags(link.flags - flags)) if link.flags & flags else link
-
-
-def deviations(links: Sequence[Link], side: Side, listing: Listing) -> dict[Ref, Flags | None]:
-    """Where `listing` differs from what the agreements say of `side`."""
-    found: dict[Ref, Flags | None] = {}
-    agreed: set[Ref] = set()
-    for link in links:
-        ref = link.ref(side)
-        agreed.add(ref)
-        held = listing.flags.get(ref)
-        if held != link.flags:
-            found[ref] = held
-    found.update((ref, held) for ref, held in listing.flags.items() if ref not in agreed)
-    return found

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from mailtwin.engine.copying import Copier, CopyFailure
 from mailtwin.engine.guards import refuse_implausible
-from mailtwin.engine.known import Known, deviations
+from mailtwin.engine.known import Known
 from mailtwin.engine.pair import Pair
 from mailtwin.engine.report import (
     Counts,
@@ -25,7 +25,8 @@ from mailtwin.engine.report import (
 )
 from mailtwin.errors import MailboxError, MessageError
 from mailtwin.model import Flags, MailboxName, Ref, Side, format_flags, make_flags
-from mailtwin.planner import (
+from mailtwin.planner import plan_messages
+from mailtwin.planner.operations import (
     PHASES,
     Abandon,
     Adopt,
@@ -44,7 +45,6 @@ from mailtwin.planner import (
     Settle,
     StoreFlags,
     StoreIntent,
-    plan_messages,
 )
 from mailtwin.state import (
     AddLink,
@@ -54,7 +54,6 @@ from mailtwin.state import (
     DropLink,
     DropSnapshot,
     DropStore,
-    FinishCopy,
     ForgetAll,
     Note,
     SaveSnapshot,
@@ -116,7 +115,9 @@ class MailboxRun:
                 return self._give_up(phase)
             self.report(PhaseStarted(self.name, PHASES[type(phase[0])], len(phase), plan))
             await self._execute(phase)
-        raise MailboxError(f"{self.name}: it changes faster than it can be brought in step", hint="run again later")
+        raise MailboxError(
+            f"{self.name}: it changes faster than it can be brought in step", hint="run again later"
+        )
 
     async def _plan(self) -> Plan:
         """Plans until the first phase needs more than knowledge and agreements."""
@@ -196,14 +197,13 @@ class MailboxRun:
     async def _copy_from(self, side: Side, copies: Sequence[Copy]) -> None:
         destination = self.known.observations[side.other].listing
         before = self.counts
-        done = 0
 
-        def progress(messages: int, size_bytes: int) -> None:
-            nonlocal done
-            done += messages
-            copied = {f"copied_to_{side.other.label}": done}
+        def progress() -> None:
+            copied = {f"copied_to_{side.other.label}": copier.copied}
             self.counts = before + Counts(**copied, transferred_bytes=copier.copied_bytes)
-            self.report(Progress(self.name, Phase.COPY, done, len(copies), self.counts.transferred_bytes))
+            self.report(
+                Progress(self.name, Phase.COPY, copier.done, len(copies), self.counts.transferred_bytes)
+            )
 
         copier = Copier(
             state=self.state,
@@ -226,7 +226,10 @@ class MailboxRun:
         if not operations:
             return
         self._commit(
-            [AddStore(StoreIntent(op.link.left, op.link.right, op.side, op.add, op.remove, op.result)) for op in operations]
+            [
+                AddStore(StoreIntent(op.link.left, op.link.right, op.side, op.add, op.remove, op.result))
+                for op in operations
+            ]
         )
         for side in Side:
             groups: dict[tuple[Flags, Flags], list[Ref]] = {}
@@ -238,7 +241,9 @@ class MailboxRun:
                 await self.known.mailboxes[side].store_flags(changes)
                 stored = sum(map(len, groups.values()))
                 self.counts += Counts(**{f"flags_{side.label}": stored})
-        self.report(Progress(self.name, Phase.FLAGS, len(operations), len(operations), self.counts.transferred_bytes))
+        self.report(
+            Progress(self.name, Phase.FLAGS, len(operations), len(operations), self.counts.transferred_bytes)
+        )
 
     async def _remove(self, operations: Sequence[Remove]) -> None:
         if not operations:
@@ -253,14 +258,18 @@ class MailboxRun:
             if refs:
                 await self.known.mailboxes[side].remove(refs)
                 self.counts += Counts(**{f"removed_{side.label}": len(refs)})
-        self.report(Progress(self.name, Phase.REMOVE, len(operations), len(operations), self.counts.transferred_bytes))
+        self.report(
+            Progress(self.name, Phase.REMOVE, len(operations), len(operations), self.counts.transferred_bytes)
+        )
 
     # --- what does not work ----------------------------------------------------------------------------------------
 
     def _set_unknowable_aside(self, request: Identify) -> None:
         for ref in request.refs:
             if (request.side, ref) in self.known.unknowable and (request.side, ref) not in self.aside:
-                error = MessageError("the message cannot be read, so nobody can tell whether the other side has it")
+                error = MessageError(
+                    "the message cannot be read, so nobody can tell whether the other side has it"
+                )
                 self._set_aside(request.side, CopyFailure(ref, "", error))
 
     def _set_aside(self, side: Side, failure: CopyFailure) -> None:
@@ -324,7 +333,7 @@ class MailboxRun:
         observed = self.known.observations[side]
         if observed.cursor is None or self.known.ignored:
             return DropSnapshot(side)
-        return SaveSnapshot(Snapshot(side, observed.cursor, deviations(self.base.links, side, observed.listing)))
+        return SaveSnapshot(Snapshot.of(side, observed.cursor, observed.listing.flags, self.base.links))
 
 
 def make_plan(pair: Pair, base: Base, known: Known, aside: set[tuple[Side, Ref]]) -> Plan:

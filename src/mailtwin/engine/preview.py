@@ -22,7 +22,14 @@ from mailtwin.engine.report import (
 from mailtwin.engine.sync import Survey, close, connect, survey_pair
 from mailtwin.errors import MailboxError, MailtwinError, Scope
 from mailtwin.model import Listing, MailboxName, Ref, Side
-from mailtwin.planner import Base, CreateMailbox, Identify, Plan, Reset, plan_messages
+from mailtwin.planner import plan_messages
+from mailtwin.planner.operations import (
+    Base,
+    CreateMailbox,
+    Identify,
+    Plan,
+    Reset,
+)
 from mailtwin.state import State
 
 
@@ -64,12 +71,16 @@ class _Preview:
     async def plan(self) -> PlannedMailbox:
         """The first plan that needs no more looking, with a changed numbering taken as already forgotten."""
         base = self.state.base(self.name) if self.state is not None else Base()
-        missing = {op.side for op in self.survey.operations if isinstance(op, CreateMailbox) and op.name == self.name}
+        missing = {
+            op.side for op in self.survey.operations if isinstance(op, CreateMailbox) and op.name == self.name
+        }
         if missing:
             return await self._plan_new(missing.pop())
         async with AsyncExitStack() as stack:
             left, right = [
-                await stack.enter_async_context(self.pair.store(side).open(self.pair.name_on(side, self.name)))
+                await stack.enter_async_context(
+                    self.pair.store(side).open(self.pair.name_on(side, self.name))
+                )
                 for side in Side
             ]
             known = Known((left, right))
@@ -109,7 +120,11 @@ async def check(pair: Pair) -> CheckReport:
         survey = await survey_pair(pair, None)
         sides = tuple(pair.store(side).describe() for side in Side)
         rows = [_map_row(pair, survey, name) for name in sorted(_all_names(pair, survey))]
-        problems = [(f"{spelling} ({side.label})", why) for side in Side for spelling, why in survey.lists[side].problems.items()]
+        problems = [
+            (f"{spelling} ({side.label})", why)
+            for side in Side
+            for spelling, why in survey.lists[side].problems.items()
+        ]
         return CheckReport(sides, tuple(rows), tuple(sorted(problems)))
     finally:
         await close(pair)

@@ -164,7 +164,9 @@ class ProblemFound:
     problem: Problem
 
 
-Event: TypeAlias = Connected | Listed | MailboxStarted | PhaseStarted | Progress | MailboxFinished | ProblemFound
+Event: TypeAlias = (
+    Connected | Listed | MailboxStarted | PhaseStarted | Progress | MailboxFinished | ProblemFound
+)
 Reporter: TypeAlias = Callable[[Event], None]
 
 

@@ -31,14 +31,13 @@ from mailtwin.engine.report import (
 from mailtwin.engine.together import together
 from mailtwin.errors import MailboxError, MailtwinError, Retry, Scope, StoreMissingError, ThrottledError
 from mailtwin.model import MailboxName, Side
-from mailtwin.planner import (
+from mailtwin.planner import MailboxesSeen, plan_mailboxes
+from mailtwin.planner.operations import (
     CreateMailbox,
     ForgetMailbox,
     HoldMailbox,
-    MailboxListing,
     MailboxOperation,
     RemoveMailbox,
-    plan_mailboxes,
 )
 from mailtwin.state import FinishCopy, MailboxRecord, State
 from mailtwin.stores.base import MailboxList
@@ -92,8 +91,8 @@ class PairRun:
             names = survey.lists[side].mailboxes
             if known and not any(self.pair.name_on(side, name) in names for name in known):
                 raise StoreMissingError(
-                    f"{self.pair.store(side).address} holds none of the {len(known)} mailboxes that it held when it was "
-                    "last in step. Nothing was removed.",
+                    f"{self.pair.store(side).address} holds none of the {len(known)} mailboxes that it held "
+                    "when it was last in step. Nothing was removed.",
                     hint="is the disk mounted, is this the right account?",
                 )
 
@@ -173,10 +172,14 @@ class PairRun:
             try:
                 async with AsyncExitStack() as stack:
                     boxes = [
-                        await stack.enter_async_context(self.pair.store(side).open(self.pair.name_on(side, name)))
+                        await stack.enter_async_context(
+                            self.pair.store(side).open(self.pair.name_on(side, name))
+                        )
                         for side in Side
                     ]
-                    attempt = MailboxRun(self.pair, self.state, name, Known((boxes[0], boxes[1])), self.report)
+                    attempt = MailboxRun(
+                        self.pair, self.state, name, Known((boxes[0], boxes[1])), self.report
+                    )
                     result = await attempt.run()
                 self.problems += attempt.problems
                 return MailboxResult(name, result.in_step, counts + result.counts)
@@ -257,8 +260,8 @@ async def survey_pair(pair: Pair, state: State | None) -> Survey:
     on_right = {name for name in map(pair.names.to_left, right.mailboxes) if pair.select(name)}
     operations = plan_mailboxes(
         {name for name in records if pair.select(name)},
-        MailboxListing(frozenset(on_left), left.complete),
-        MailboxListing(frozenset(on_right), right.complete),
+        MailboxesSeen(frozenset(on_left), left.complete),
+        MailboxesSeen(frozenset(on_right), right.complete),
         pair.policy,
     )
     created = {op.name for op in operations if isinstance(op, CreateMailbox)}

@@ -24,7 +24,5 @@ async def together(left: Coroutine[Any, Any, A], right: Coroutine[Any, Any, B]) 
 
 def widest(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """One error for a group of them: a mistake of our own before all others, then the widest scope."""
-    leaves: list[BaseException] = []
-    for error in group.exceptions:
-        leaves.append(widest(error) if isinstance(error, BaseExceptionGroup) else error)
+    leaves = [widest(error) if isinstance(error, BaseExceptionGroup) else error for error in group.exceptions]
     return max(leaves, key=lambda error: error.scope if isinstance(error, MailtwinError) else 100)

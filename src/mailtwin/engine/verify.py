@@ -53,7 +53,10 @@ async def compare(pair: Pair) -> Comparison:
 
 
 async def _compare_mailbox(pair: Pair, name: MailboxName) -> tuple[int, list[str]]:
-    left_box, right_box = pair.left.open(pair.name_on(Side.LEFT, name)), pair.right.open(pair.name_on(Side.RIGHT, name))
+    left_box, right_box = (
+        pair.left.open(pair.name_on(Side.LEFT, name)),
+        pair.right.open(pair.name_on(Side.RIGHT, name)),
+    )
     async with left_box as left, right_box as right:
         observed = [(await mailbox.observe()).listing for mailbox in (left, right)]
         vocabularies = [listing.vocabulary for listing in observed]

@@ -1,0 +1,572 @@
+"""An IMAP account as a store (RFC 3501, RFC 9051, and what extensions the server has).
+
+The base protocol is always enough: extensions make it quicker. A listing is called complete only when the server said
+OK, held nothing back, and named as many messages as the mailbox holds (rules R8 and R9); anything less covers nothing.
+Nothing here decides what is done: see `mailtwin.engine`. Read next: `imap_names`, then `mailtwin.client.session`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal, cast
+
+from mailtwin.client import Credentials, Endpoint, Result, Session
+from mailtwin.errors import (
+    CommandRefusedError,
+    MailboxError,
+    MailtwinError,
+    MessageError,
+    UnreachableError,
+)
+from mailtwin.imap import (
+    Append,
+    Command,
+    Create,
+    Delete,
+    Expunge,
+    Fetch,
+    List,
+    LiteralChunk,
+    LiteralStart,
+    Noop,
+    OpenRange,
+    Search,
+    Select,
+    StatusOf,
+    Subscribe,
+    UidExpunge,
+    responses,
+)
+from mailtwin.imap import Store as StoreCommand
+from mailtwin.model import (
+    Flags,
+    Identity,
+    Listing,
+    MailboxName,
+    Ref,
+    UidSet,
+    Vocabulary,
+    header_fields,
+    identity_of,
+)
+from mailtwin.model.flags import DELETED, make_flags
+from mailtwin.model.limits import MAILBOXES_MAX
+from mailtwin.stores.base import (
+    Delivery,
+    FlagChange,
+    Mailbox,
+    MailboxInfo,
+    MailboxList,
+    Message,
+    Observation,
+    Outcome,
+    Spool,
+    Store,
+    Stored,
+    Target,
+    Unknown,
+)
+from mailtwin.stores.imap_names import NameProblem, Namespace
+
+SET_BYTES_MAX = 8_000
+"""The longest set of UIDs in one command (rule R19)."""
+
+STATUS_ITEMS = ("MESSAGES", "UIDNEXT", "UIDVALIDITY", "HIGHESTMODSEQ")
+IDENTITY_SECTION = "HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)"
+UNUSABLE = frozenset({"\\noselect", "\\nonexistent"})
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ImapStore(Store):
+    """One account. `credentials` is called at each login, so that a token can be renewed."""
+
+    def __init__(self, endpoint: Endpoint, credentials: Callable[[], Credentials], user: str) -> None:
+        scheme = "imaps" if endpoint.security == "tls" else "imap"
+        self.address = f"{scheme}://{user}@{endpoint.host}:{endpoint.port}/"
+        self._endpoint = endpoint
+        self._credentials = credentials
+        self._session: Session | None = None
+        self._namespace = Namespace()
+
+    @property
+    def session(self) -> Session:
+        """The open session. Raises UnreachableError before `connect` and after a loss."""
+        if self._session is None:
+            raise UnreachableError(f"{self.address} is not connected")
+        return self._session
+
+    async def connect(self, *, create: bool) -> None:  # noqa: ARG002 - a Maildir's
+        """Logs in. `create` means nothing here: an account exists or not."""
+        assert self._session is None
+        self._session = await Session.open(self._endpoint, self._credentials())
+        self._namespace = Namespace()
+
+    async def reconnect(self) -> None:
+        """Ends the old connection at once and logs in anew."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.abort()
+        await self.connect(create=False)
+
+    async def close(self) -> None:
+        """LOGOUT, briefly."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def describe(self) -> tuple[str, ...]:
+        """The address, what the server calls itself, and what it can do."""
+        state = self.session.state
+        capabilities = " ".join(sorted(state.capabilities))
+        fields = state.server_id.fields if state.server_id is not None else {}
+        named = " ".join(value for key in ("name", "version") if (value := fields.get(key)))
+        return tuple(line for line in (self.address, named, capabilities) if line)
+
+    # --- mailboxes ---------------------------------------------------------------------------------------------------
+
+    async def mailboxes(self) -> MailboxList:
+        """One LIST; with the STATUS of all mailboxes in the same answer where the server can (RFC 5819)."""
+        session = self.session
+        status_items = self._status_items()
+        in_one = bool(status_items) and session.has("LIST-STATUS")
+        answer = await session.run(List(status=status_items if in_one else ()))
+        items = [item for item in answer.responses if isinstance(item, responses.ListItem)]
+        if len(items) > MAILBOXES_MAX:
+            raise MailboxError(f"{self.address} lists more than {MAILBOXES_MAX} mailboxes")
+        self._namespace = Namespace.of(session.state.namespaces, items)
+        found, problems = self._read_items(items)
+        statuses = answer.responses if in_one else await self._ask_cursors(found, status_items)
+        cursors = {
+            session.decode_name(item.name): cursor_of(item.items)
+            for item in statuses
+            if isinstance(item, responses.MailboxStatus)
+        }
+        infos = {name: _with_cursor(info, cursors) for name, info in found.items()}
+        return MailboxList(infos, answer.complete, problems)
+
+    def _status_items(self) -> tuple[str, ...]:
+        """What to ask for: without modification sequences no cursor can be had, and nothing is asked."""
+        return STATUS_ITEMS if self.session.has("CONDSTORE") else ()
+
+    def _read_items(
+        self, items: Iterable[responses.ListItem]
+    ) -> tuple[dict[MailboxName, MailboxInfo], dict[str, str]]:
+        found: dict[MailboxName, MailboxInfo] = {}
+        problems: dict[str, str] = {}
+        for item in items:
+            if item.attributes & UNUSABLE:
+                continue
+            spelling = self.session.decode_name(item.name)
+            try:
+                name = self._namespace.parse(spelling, item.separator)
+            except NameProblem as problem:
+                problems[spelling] = str(problem)
+                continue
+            if name is None:
+                continue
+            if name in found and found[name].spelling != spelling:
+                problems[spelling] = f"has the same name as {found[name].spelling}"
+                continue
+            found[name] = MailboxInfo(name, None, spelling, _special_use(item.attributes))
+        return found, problems
+
+    async def _ask_cursors(
+        self, found: Mapping[MailboxName, MailboxInfo], status_items: tuple[str, ...]
+    ) -> list[responses.Untagged]:
+        """One STATUS for each mailbox, pipelined, where LIST cannot do it."""
+        if not status_items:
+            return []
+        asked = [StatusOf(info.spelling, status_items) for info in found.values()]
+        answers = await self._run_all(asked)
+        return [response for answer in answers if answer.ok for response in answer.responses]
+
+    async def create(self, name: MailboxName) -> None:
+        """CREATE and SUBSCRIBE; what exists already is no error (RFC 5530, ALREADYEXISTS)."""
+        spelling = self._spell(name)
+        created, _subscribed = await self._run_all([Create(spelling), Subscribe(spelling)])
+        if not created.ok and name not in (await self.mailboxes()).mailboxes:
+            raise MailboxError(f"{self.address} refused to create {spelling!r}: {created.text}")
+
+    async def remove_mailbox(self, name: MailboxName) -> None:
+        """DELETE: the mailbox and its mail, not its children."""
+        try:
+            await self.session.run(Delete(self._spell(name)))
+        except CommandRefusedError as error:
+            raise MailboxError(error.message) from error
+
+    @asynccontextmanager
+    async def open(self, name: MailboxName) -> AsyncIterator[Mailbox]:
+        """SELECT. Another SELECT ends it: nothing is ever expunged by leaving."""
+        mailbox = ImapMailbox(self, name, self._spell(name))
+        await mailbox.select()
+        yield mailbox
+
+    def _spell(self, name: MailboxName) -> str:
+        try:
+            return self._namespace.spell(name)
+        except NameProblem as problem:
+            raise MailboxError(f"{self.address} cannot hold a mailbox called {name}: {problem}") from None
+
+    async def _run_all(self, commands: Sequence[Command]) -> list[Result]:
+        """The answers to pipelined commands; raises UnreachableError when one got none."""
+        results = await self.session.run_all(commands)
+        for result in results:
+            if result.lost is not None:
+                raise result.lost
+        return results
+
+
+class ImapMailbox(Mailbox):
+    """A selected mailbox."""
+
+    def __init__(self, store: ImapStore, name: MailboxName, spelling: str) -> None:
+        self.name = name
+        self.spelling = spelling
+        self.store = store
+        self.validity = 0
+        self.floor = 1
+        self._fresh = False
+
+    async def select(self) -> None:
+        """Selects the mailbox, or selects it anew so that everything new is visible."""
+        condstore = self.store.session.has("CONDSTORE")
+        try:
+            await self.store.session.run(Select(self.spelling, condstore=condstore))
+        except CommandRefusedError as error:
+            raise MailboxError(error.message, hint=error.hint) from error
+        self._fresh = True
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    async def observe(self) -> Observation:
+        """SELECT and `UID FETCH 1:* (FLAGS)`; the cursor is that of the SELECT, so it is older than the listing."""
+        if not self._fresh:
+            await self.select()
+        self._fresh = False
+        selected = self.store.session.state.selected
+        assert selected is not None
+        cursor = cursor_of(
+            {
+                "UIDVALIDITY": selected.uid_validity or 0,
+                "UIDNEXT": selected.uid_next or 0,
+                "MESSAGES": selected.exists,
+                "HIGHESTMODSEQ": selected.highest_modseq or 0,
+            }
+        )
+        self.validity = selected.uid_validity or 0
+        flags, complete = await self._list_flags()
+        self.floor = max(selected.uid_next or 1, max(flags, default=0) + 1)
+        listing = Listing(
+            flags=cast(dict[Ref, Flags], flags),
+            validity=str(self.validity),
+            coverage=None if complete else UidSet(),
+            uid_next=self.floor,
+            vocabulary=vocabulary_of(selected.permanent_flags),
+        )
+        return Observation(listing, cursor if complete else None)
+
+    async def _list_flags(self) -> tuple[dict[int, Flags], bool]:
+        """All UIDs and flags, and whether that is certainly all; a short answer gets a second chance (R9)."""
+        flags: dict[int, Flags] = {}
+        for _attempt in range(2):
+            selected = self.store.session.state.selected
+            assert selected is not None
+            if selected.exists == 0:
+                return {}, True
+            answer = await self.store.session.run(Fetch(OpenRange(1), ("UID", "FLAGS")))
+            flags = {
+                item.uid: make_flags(item.flags)
+                for item in answer.responses
+                if isinstance(item, responses.Fetch) and item.uid is not None and item.flags is not None
+            }
+            if answer.complete and len(flags) == selected.exists:
+                return flags, True
+            await self.store.session.run(Noop())
+        return flags, False
+
+    async def identify(self, refs: Sequence[Ref]) -> dict[Ref, Identity]:
+        """Header fields and sizes; whole bodies only of messages without a Message-ID, digested as they come."""
+        headers: dict[int, bytes] = {}
+        sizes: dict[int, int] = {}
+        for uids in uid_set(refs).split(SET_BYTES_MAX):
+            answer = await self.store.session.run(
+                Fetch(uids, ("UID", "RFC822.SIZE", f"BODY.PEEK[{IDENTITY_SECTION}]"))
+            )
+            for item in answer.responses:
+                if isinstance(item, responses.Fetch) and item.uid in uids and item.uid is not None:
+                    headers.update(
+                        (item.uid, body) for body in item.bodies.values() if isinstance(body, bytes)
+                    )
+                    if item.size is not None:
+                        sizes[item.uid] = item.size
+        known = {uid for uid in headers if uid in sizes and header_fields(headers[uid])["message-id"]}
+        found: dict[Ref, Identity] = {}
+        for uid in known:
+            identity = identity_of(headers[uid], sizes[uid], None)
+            assert identity is not None
+            found[uid] = identity
+        async for message in self.fetch([uid for uid in sorted(headers) if uid not in known], _Digest):
+            if message.error is None:
+                found[message.ref] = message.spool.identity()
+        return found
+
+    # --- bodies ------------------------------------------------------------------------------------------------------
+
+    async def fetch(self, refs: Sequence[Ref], spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
+        """`BODY.PEEK[]` of many messages per command, each body into its spool as it comes (rule R13)."""
+        missing = set(refs)
+        for uids in uid_set(refs).split(SET_BYTES_MAX):
+            command = Fetch(uids, ("UID", "FLAGS", "INTERNALDATE", "BODY.PEEK[]"))
+            bodies = _Bodies(spool)
+            stream = self.store.session.stream(command)
+            try:
+                async for item in stream:
+                    fetched = bodies.take(item)
+                    if fetched is None or fetched.uid not in uids or fetched.uid not in missing:
+                        bodies.discard()
+                        continue
+                    missing.discard(fetched.uid)
+                    yield bodies.message(fetched)
+            finally:
+                bodies.discard()
+                await stream.aclose()
+        async for message in self._explain(missing, spool):
+            yield message
+
+    async def _explain(self, missing: set[Ref], spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
+        """Tells messages that are gone (nothing) from those that the server keeps back (an error each)."""
+        if not missing:
+            return
+        for uids in uid_set(missing).split(SET_BYTES_MAX):
+            answer = await self.store.session.run(Fetch(uids, ("UID", "FLAGS")))
+            for item in answer.responses:
+                if isinstance(item, responses.Fetch) and item.uid in missing and item.uid is not None:
+                    missing.discard(item.uid)
+                    error = MessageError("the server lists the message and does not hand it out")
+                    yield Message(item.uid, make_flags(item.flags or ()), EPOCH, spool(), error)
+
+    def delivery(self) -> Delivery:
+        """A batch of APPENDs."""
+        return ImapDelivery(self)
+
+    # --- changing ----------------------------------------------------------------------------------------------------
+
+    async def store_flags(self, changes: Sequence[FlagChange]) -> None:
+        """`UID STORE +FLAGS.SILENT` and `-FLAGS.SILENT`, grouped and pipelined."""
+        commands: list[Command] = []
+        for change in changes:
+            for uids in uid_set(change.refs).split(SET_BYTES_MAX):
+                if change.add:
+                    commands.append(StoreCommand(uids, "+", change.add))
+                if change.remove:
+                    commands.append(StoreCommand(uids, "-", change.remove))
+        await self._all_ok(commands, "change flags")
+
+    async def remove(self, refs: Sequence[Ref]) -> None:
+        """`\\Deleted` and UID EXPUNGE; without UIDPLUS an EXPUNGE from which all other messages are kept safe."""
+        mine = uid_set(refs)
+        if self.store.session.has("UIDPLUS"):
+            commands: list[Command] = []
+            for uids in mine.split(SET_BYTES_MAX):
+                commands += [_mark(uids, "+"), UidExpunge(uids)]
+            await self._all_ok(commands, "remove messages")
+        else:
+            await self._expunge_alone(mine)
+
+    async def _expunge_alone(self, mine: UidSet) -> None:
+        """EXPUNGE takes everything marked \\Deleted: what others marked is unmarked meanwhile, and marked again."""
+        answer = await self.store.session.run(Search(("DELETED",)))
+        marked = UidSet.of(
+            uid for item in answer.responses if isinstance(item, responses.Search) for uid in item.numbers
+        )
+        others = list((marked - mine).split(SET_BYTES_MAX))
+        await self._all_ok([_mark(uids, "-") for uids in others], "unmark messages of others")
+        try:
+            await self._all_ok(
+                [*(_mark(uids, "+") for uids in mine.split(SET_BYTES_MAX)), Expunge()], "remove messages"
+            )
+        finally:
+            await self._all_ok([_mark(uids, "+") for uids in others], "mark messages of others again")
+
+    async def _all_ok(self, commands: Sequence[Command], what: str) -> None:
+        results = await self.store.session.run_all(commands)
+        for result in results:
+            if result.lost is not None:
+                raise result.lost
+        for result in results:
+            if not result.ok:
+                raise MailboxError(
+                    f"{self.store.address} refused to {what} in {self.spelling}: {result.text}"
+                )
+
+
+class ImapDelivery(Delivery):
+    """Messages on their way into a mailbox by APPEND, held in spools until then."""
+
+    def __init__(self, mailbox: ImapMailbox) -> None:
+        self._mailbox = mailbox
+        self._spools: list[Spool] = []
+        self._staged: list[tuple[Message, Flags]] = []
+        self._size_max = append_limit(mailbox.store.session.state.capabilities)
+
+    def spool(self) -> Spool:
+        """In memory up to 1 MiB, then on disk: an announced literal cannot be taken back."""
+        spool = Spool()
+        self._spools.append(spool)
+        return spool
+
+    def stage(self, message: Message, flags: Flags) -> Target:
+        """Checks the server's size limit (RFC 7889) before anything is uploaded."""
+        if self._size_max is not None and message.spool.size > self._size_max:
+            raise MessageError(
+                f"the message has {message.spool.size} bytes; the server takes {self._size_max} at most"
+            )
+        self._staged.append((message, flags))
+        return Target(ref=None, floor=self._mailbox.floor, identity=message.spool.identity())
+
+    async def commit(self) -> list[Outcome]:
+        """APPENDs, pipelined as far as the server's literals allow; the UID is taken from the answer (rule R4)."""
+        commands = [
+            Append(self._mailbox.spelling, message.spool.chunks(), message.spool.size, flags, message.date)
+            for message, flags in self._staged
+        ]
+        results = await self._mailbox.store.session.run_all(commands)
+        return [self._outcome(result) for result in results]
+
+    def _outcome(self, result: Result) -> Outcome:
+        if result.lost is not None:
+            return Unknown(finished=False, accepted=False, error=None)
+        if not result.ok:
+            # By the RFC nothing was stored. A server that says NO after it stored exists: the next listing tells.
+            return Unknown(finished=True, accepted=False, error=_refusal(result))
+        code = result.code
+        if code is None or code.name != "APPENDUID" or len(code.args) != 2:
+            return Unknown(finished=True, accepted=True)
+        validity, uids = cast(tuple[int, UidSet], code.args)
+        if len(uids) != 1 or validity != self._mailbox.validity:
+            return Unknown(finished=True, accepted=True)
+        uid = next(iter(uids))
+        self._mailbox.floor = max(self._mailbox.floor, uid + 1)
+        return Stored(uid)
+
+    async def abort(self) -> None:
+        """Lets the spools go."""
+        for spool in self._spools:
+            spool.discard()
+        self._spools.clear()
+
+
+class _Digest(Spool):
+    """Measures a body and keeps nothing of it."""
+
+    def keep(self, chunk: bytes | memoryview) -> None:
+        """Nothing is kept."""
+
+
+@dataclass(slots=True)
+class _Bodies:
+    """Puts the body of each FETCH response into a spool, whether it came whole or in chunks."""
+
+    new: Callable[[], Spool]
+    spool: Spool | None = None
+
+    def take(self, item: object) -> responses.Fetch | None:
+        """A FETCH response once its body is complete in `spool`; None for everything else on the way."""
+        match item:
+            case LiteralStart():
+                self.discard()
+                self.spool = self.new()
+            case LiteralChunk(data):
+                if self.spool is not None:
+                    self.spool.write(data)
+            case responses.Fetch(bodies=bodies) if "" in bodies:
+                body = bodies[""]
+                if isinstance(body, bytes):
+                    self.discard()
+                    self.spool = self.new()
+                    if body:
+                        self.spool.write(body)
+                return item
+        return None
+
+    def message(self, item: responses.Fetch) -> Message:
+        """The message of a response that `take` gave."""
+        spool, self.spool = self.spool, None
+        assert item.uid is not None
+        error = None
+        if spool is None:
+            spool = self.new()
+            error = MessageError("the server answers NIL instead of the message")
+        date = item.internal_date or _date_in(spool.header)
+        return Message(item.uid, make_flags(item.flags or ()), date, spool, error)
+
+    def discard(self) -> None:
+        """Lets a body go that belongs to nothing."""
+        if self.spool is not None:
+            self.spool.discard()
+            self.spool = None
+
+
+def cursor_of(items: Mapping[str, int | bytes]) -> str | None:
+    """The same text for the same contents, from STATUS or from SELECT; None without modification sequences.
+
+    A HIGHESTMODSEQ of 0 is NOMODSEQ (RFC 7162, section 3.1.2.2), a negative one nonsense that servers send.
+    """
+    values = [items.get(name) for name in ("UIDVALIDITY", "UIDNEXT", "MESSAGES", "HIGHESTMODSEQ")]
+    if not all(isinstance(value, int) for value in values) or not all(
+        cast(int, v) > 0 for v in (values[0], values[3])
+    ):
+        return None
+    return ":".join(map(str, values))
+
+
+def _with_cursor(info: MailboxInfo, cursors: Mapping[str, str | None]) -> MailboxInfo:
+    return MailboxInfo(info.name, cursors.get(info.spelling), info.spelling, info.special_use)
+
+
+def vocabulary_of(permanent_flags: Iterable[str] | None) -> Vocabulary:
+    """What the selected mailbox keeps (RFC 9051, section 7.1: without PERMANENTFLAGS, everything)."""
+    if permanent_flags is None:
+        return Vocabulary()
+    names = list(permanent_flags)
+    return Vocabulary(make_flags(names), "\\*" in names)
+
+
+def append_limit(capabilities: Iterable[str]) -> int | None:
+    """The largest message the server takes in bytes, from APPENDLIMIT=n (RFC 7889)."""
+    for name in capabilities:
+        key, _, value = name.partition("=")
+        if key == "APPENDLIMIT" and value.isdigit():
+            return int(value)
+    return None
+
+
+def uid_set(refs: Iterable[Ref]) -> UidSet:
+    """Refs of an IMAP mailbox as a set of UIDs."""
+    return UidSet.of(cast(Iterable[int], refs))
+
+
+def _mark(uids: UidSet, sign: Literal["+", "-"]) -> Command:
+    return StoreCommand(uids, sign, make_flags((DELETED,)))
+
+
+def _special_use(attributes: frozenset[str]) -> str:
+    uses = ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash")
+    return next((use for use in uses if use.lower() in attributes), "")
+
+
+def _refusal(result: Result) -> MailtwinError:
+    return MessageError(f"the server refused the message: {result.text}")
+
+
+def _date_in(header: bytes) -> datetime:
+    """The Date field, for a message whose arrival date the server cannot tell."""
+    try:
+        date = parsedate_to_datetime(header_fields(header)["date"].decode("ascii", "replace"))
+    except ValueError:
+        return EPOCH
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
