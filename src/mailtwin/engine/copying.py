@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from mailtwin.errors import MailtwinError, MessageError
 from mailtwin.model import Flags, MailboxName, Ref, Side, header_fields, make_flags
 from mailtwin.model.flags import SYSTEM_FLAGS
-from mailtwin.planner.operations import (
+from mailtwin.planner import (
     Copy,
     CopyIntent,
     Link,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailtwin.errors import GuardError
 from mailtwin.model import MailboxName
-from mailtwin.planner.operations import (
+from mailtwin.planner import (
     Base,
     Operation,
     Remove,

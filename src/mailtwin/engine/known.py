@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from mailtwin.engine.together import together
 from mailtwin.model import NO_FLAGS, Flags, Identity, Listing, Ref, Side, make_flags
-from mailtwin.planner.operations import (
+from mailtwin.planner import (
     Base,
     Identify,
     Link,

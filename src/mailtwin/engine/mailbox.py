@@ -25,8 +25,7 @@ from mailtwin.engine.report import (
 )
 from mailtwin.errors import MailboxError, MessageError
 from mailtwin.model import Flags, MailboxName, Ref, Side, format_flags, make_flags
-from mailtwin.planner import plan_messages
-from mailtwin.planner.operations import (
+from mailtwin.planner import (
     PHASES,
     Abandon,
     Adopt,
@@ -45,6 +44,7 @@ from mailtwin.planner.operations import (
     Settle,
     StoreFlags,
     StoreIntent,
+    plan_messages,
 )
 from mailtwin.state import (
     AddLink,

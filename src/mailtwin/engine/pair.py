@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from mailtwin.model import MailboxName, Side
-from mailtwin.planner import NameMap
-from mailtwin.planner.operations import (
+from mailtwin.planner import (
+    NameMap,
     Policy,
 )
 from mailtwin.stores.base import Store

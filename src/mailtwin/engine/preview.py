@@ -22,13 +22,13 @@ from mailtwin.engine.report import (
 from mailtwin.engine.sync import Survey, close, connect, survey_pair
 from mailtwin.errors import MailboxError, MailtwinError, Scope
 from mailtwin.model import Listing, MailboxName, Ref, Side
-from mailtwin.planner import plan_messages
-from mailtwin.planner.operations import (
+from mailtwin.planner import (
     Base,
     CreateMailbox,
     Identify,
     Plan,
     Reset,
+    plan_messages,
 )
 from mailtwin.state import State
 

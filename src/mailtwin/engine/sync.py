@@ -31,13 +31,14 @@ from mailtwin.engine.report import (
 from mailtwin.engine.together import together
 from mailtwin.errors import MailboxError, MailtwinError, Retry, Scope, StoreMissingError, ThrottledError
 from mailtwin.model import MailboxName, Side
-from mailtwin.planner import MailboxesSeen, plan_mailboxes
-from mailtwin.planner.operations import (
+from mailtwin.planner import (
     CreateMailbox,
     ForgetMailbox,
     HoldMailbox,
+    MailboxListing,
     MailboxOperation,
     RemoveMailbox,
+    plan_mailboxes,
 )
 from mailtwin.state import FinishCopy, MailboxRecord, State
 from mailtwin.stores.base import MailboxList
@@ -260,8 +261,8 @@ async def survey_pair(pair: Pair, state: State | None) -> Survey:
     on_right = {name for name in map(pair.names.to_left, right.mailboxes) if pair.select(name)}
     operations = plan_mailboxes(
         {name for name in records if pair.select(name)},
-        MailboxesSeen(frozenset(on_left), left.complete),
-        MailboxesSeen(frozenset(on_right), right.complete),
+        MailboxListing(frozenset(on_left), left.complete),
+        MailboxListing(frozenset(on_right), right.complete),
         pair.policy,
     )
     created = {op.name for op in operations if isinstance(op, CreateMailbox)}
