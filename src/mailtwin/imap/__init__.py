@@ -1,1 +1,34 @@
-"""The IMAP wire protocol as a pure kernel: bytes in, events out; no socket, clock or log."""
+"""The IMAP wire protocol as a pure kernel: bytes in, events out; no socket, clock or log.
+
+Usable alone, with nothing but the standard library. In the order of the data's way: `framing` (bytes to frames),
+`parser` (frames to `responses`), `state` (what they make true), `connection` (which command they answer); and back:
+`commands`, `encode`, `outgoing`. `quirks` names what servers do that no RFC says.
+"""
+
+from mailtwin.imap import commands, responses
+from mailtwin.imap.connection import Connection, Ended, Event, Greeting, Received
+from mailtwin.imap.encode import OpenRange, is_flag
+from mailtwin.imap.framing import LiteralChunk, LiteralStart
+from mailtwin.imap.outgoing import Handle
+from mailtwin.imap.sasl import Mechanism, Secret
+from mailtwin.imap.state import Phase, SelectedMailbox, SessionState
+
+__all__ = [
+    "Connection",
+    "Ended",
+    "Event",
+    "Greeting",
+    "Handle",
+    "LiteralChunk",
+    "LiteralStart",
+    "Mechanism",
+    "OpenRange",
+    "Phase",
+    "Received",
+    "Secret",
+    "SelectedMailbox",
+    "SessionState",
+    "commands",
+    "is_flag",
+    "responses",
+]

@@ -1,0 +1,358 @@
+"""One IMAP connection without its socket: bytes in, events out; commands in, bytes out.
+
+    connection = Connection()
+    connection.receive_data(b"* OK hello\\r\\n")      # or get_buffer() and received(), without copying
+    connection.next_event()                          # Greeting(...); None: more bytes are needed
+    handle = connection.send(commands.Noop())
+    connection.data_to_send()                        # b"A1 NOOP\\r\\n"; b"": nothing to send now
+
+Every untagged response is applied to `state` first, then offered to the commands in flight, oldest first, which take
+what answers them; the event names them. Only a tagged reply ends a command. What may be short although it says OK is
+*incomplete*, with the reasons (rules R7, R8).
+
+The order of writing is the order of sending. A literal that the server must ask for holds back all that follows.
+After an error the connection is dead: every call raises the same.
+
+Not here: when to wait, for how long, and what to do next (`mailtwin.client`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from mailtwin.errors import (
+    LocalProtocolError,
+    MailtwinError,
+    RemoteProtocolError,
+    ThrottledError,
+    UnreachableError,
+)
+from mailtwin.imap import commands as c
+from mailtwin.imap.encode import Encoder
+from mailtwin.imap.framing import Frame, Framer, LiteralChunk, LiteralStart
+from mailtwin.imap.outgoing import Handle, Outgoing
+from mailtwin.imap.parser import parse
+from mailtwin.imap.pipelining import Trait, may_follow
+from mailtwin.imap.quirks import limit_of, text_of, throttle_of
+from mailtwin.imap.responses import Continuation, Response, Status, Unparsed, Untagged
+from mailtwin.imap.sasl import Exchange
+from mailtwin.imap.state import Phase, SessionState
+
+STRAYS_MAX: Final = 1_000
+"""`+` that nobody waits for: harmless one by one, but a server that sends nothing else is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """The server's first words: OK or PREAUTH (a BYE is an error)."""
+
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An untagged response or a `+`, already applied to the state; `takers`: the commands that it answers.
+
+    A FETCH has its UID filled in and an EXPUNGE is a VANISHED where the sequence map knows the message.
+    """
+
+    response: Response
+    takers: tuple[Handle, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The tagged reply of a command."""
+
+    handle: Handle
+    status: Status
+
+
+Event: TypeAlias = Greeting | Received | Ended | LiteralStart | LiteralChunk
+
+
+class Connection:
+    """The protocol machine of one connection."""
+
+    def __init__(self, framer: Framer | None = None) -> None:
+        self.state = SessionState()
+        self._framer = framer or Framer()
+        self._in_flight: dict[str, Handle] = {}
+        self._outgoing = Outgoing()
+        self._exchange: Exchange | None = None
+        self._exchange_begun = False
+        self._idling = self._done_wanted = False
+        self._tags = 0
+        self._strays = 0
+        self._bye: Status | None = None
+        self._eof = False
+        self._dead: MailtwinError | None = None
+
+    # --- bytes in ---
+
+    def get_buffer(self) -> memoryview:
+        """Free space to receive into."""
+        return self._framer.get_buffer()
+
+    def received(self, count: int) -> None:
+        """`count` bytes were written into the last `get_buffer()`."""
+        self._framer.received(count)
+
+    def receive_data(self, data: bytes) -> None:
+        """Copies bytes in: for tests and tools."""
+        self._framer.feed(data)
+
+    def receive_eof(self) -> None:
+        """The server will send nothing more; `next_event` raises once what came before is used up."""
+        self._eof = True
+
+    @property
+    def unread(self) -> int:
+        """Bytes received and not used yet."""
+        return self._framer.unread
+
+    @property
+    def between_responses(self) -> bool:
+        """Whether nothing was begun that is not finished (a literal, a line)."""
+        return self._framer.at_boundary
+
+    # --- commands ---
+
+    @property
+    def in_flight(self) -> tuple[Handle, ...]:
+        """The commands without a tagged reply, in the order sent."""
+        return tuple(self._in_flight.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is in flight and nothing waits to be written: the next command starts on clean ground."""
+        return not self._in_flight and not self._outgoing
+
+    @property
+    def holding(self) -> Handle | None:
+        """The command whose literal waits for the server's `+`."""
+        return self._outgoing.holding
+
+    def may_send(self, command: c.Command) -> bool:
+        """Whether RFC 9051 section 5.5 lets `command` join those in flight."""
+        return may_follow(command, (handle.command for handle in self._in_flight.values()))
+
+    def send(self, command: c.Command) -> Handle:
+        """Queues a command. Raises LocalProtocolError, with nothing queued, when it cannot be sent or written now."""
+        if self._dead is not None:
+            raise self._dead
+        if not self.state.allows(command):
+            raise LocalProtocolError(
+                f"{command.verb} makes no sense while the session is {self.state.phase.value}"
+            )
+        if not self.may_send(command):
+            raise LocalProtocolError(f"{command.verb} must wait for the commands in flight")
+        tag = f"A{self._tags + 1}"
+        dialect = self.state.dialect
+        encoder = Encoder(dialect).raw(f"{tag} ")
+        command.encode(encoder)
+        if isinstance(command, c.Authenticate):
+            self._begin_exchange(command, encoder)
+        handle = Handle(command, c.Asked(tag, dialect.utf8))
+        self._outgoing.add(handle, encoder.finish())
+        self._tags += 1
+        self._in_flight[tag] = handle
+        self._idling = self._done_wanted = False
+        self.state.began(command)
+        return handle
+
+    def data_to_send(self) -> bytes | memoryview:
+        """The next bytes to write, some tens of KiB at most; empty when there are none now.
+
+        Raises LocalProtocolError when the body of an APPEND is not as long as it was said to be, and whatever reading
+        the body raises: the connection cannot be used after that.
+        """
+        if self._dead is not None:
+            raise self._dead
+        try:
+            return self._outgoing.take()
+        except MailtwinError as error:
+            self._dead = error
+            raise
+
+    def done(self) -> None:
+        """Ends an IDLE in flight: DONE goes out now, or when the server has said `+`."""
+        if self._idling and not self._done_wanted:
+            self._send_line(self._alone(), b"DONE")
+        self._done_wanted = True
+
+    # --- events out ---
+
+    def next_event(self) -> Event | None:
+        """The next event, or None when more bytes are needed.
+
+        Raises RemoteProtocolError when the server breaks the protocol; UnreachableError, or ThrottledError where it
+        says so, after BYE or the end of the connection; from then on always the same.
+        """
+        if self._dead is not None:
+            raise self._dead
+        try:
+            item = self._framer.next()
+            if isinstance(item, Frame):
+                return self._dispatch(parse(item))
+            if item is None and self._eof:
+                raise self._lost()
+        except MailtwinError as error:
+            self._dead = error
+            raise
+        return item
+
+    def _dispatch(self, response: Response) -> Event:
+        if self.state.phase is Phase.GREETING:
+            return self._greeting(response)
+        if isinstance(response, Status):
+            return self._untagged_status(response) if response.tag is None else self._tagged(response)
+        if isinstance(response, Continuation):
+            self._continue(response)
+            return Received(response)
+        return self._untagged(response)
+
+    def _greeting(self, response: Response) -> Greeting:
+        if not isinstance(response, Status) or response.tag or response.word not in ("OK", "PREAUTH", "BYE"):
+            raise RemoteProtocolError(f"this is no IMAP server: it greets with {_said(response)!r}")
+        self.state.greeted(response)
+        if response.word == "BYE":
+            self._bye = response
+            raise self._lost()
+        return Greeting(response)
+
+    def _untagged(self, response: Untagged) -> Received:
+        resolved = self.state.resolve(response)
+        self.state.apply(response)
+        if isinstance(resolved, Unparsed):
+            self._distrust_damaged(resolved)
+        return Received(resolved, self._takers(resolved))
+
+    def _untagged_status(self, status: Status) -> Received:
+        self.state.apply(status)
+        if status.word == "BYE":
+            self._bye = status
+            if not self._is_leaving():
+                raise self._lost()
+        limit = limit_of(status)
+        if limit is not None:
+            for handle in self._heard():
+                handle.distrust(f"the server said {limit} in an untagged {status.word}")
+        if status.word == "BAD":
+            self._note_refusal(status)
+        return Received(status, self._takers(status)[:1])
+
+    def _tagged(self, status: Status) -> Ended:
+        assert status.tag is not None
+        handle = self._in_flight.get(status.tag)
+        if handle is None:
+            raise RemoteProtocolError(
+                f"the server answers a command that was never sent: {status.tag[:40]!r}"
+            )
+        if status.word == "OK" and not handle.sent:
+            raise RemoteProtocolError(f"the server accepts {handle.command.verb} before it was sent")
+        del self._in_flight[status.tag]
+        handle.ended = True
+        self._exchange = None
+        limit = limit_of(status)
+        if limit is not None:
+            handle.distrust(f"the server said {limit} in its reply")
+        self.state.ended(handle.command, status, answered=handle.taken > 0)
+        if handle.command.verb == "STARTTLS" and status.word == "OK" and self.unread:
+            # Words in the clear behind the reply would be taken for the server's own inside TLS (rule R20).
+            raise RemoteProtocolError("the server, or someone in between, sent data ahead of TLS")
+        return Ended(handle, status)
+
+    def _lost(self) -> MailtwinError:
+        if self._bye is not None:
+            text = f"the server closed the connection: {text_of(self._bye.text)}"
+            pause = throttle_of(self._bye)
+            return UnreachableError(text) if pause is None else ThrottledError(text, pause_s=pause.pause_s)
+        if self.state.phase is Phase.GREETING:
+            return UnreachableError("the server closed the connection without a greeting")
+        where = "" if self.between_responses else " in the middle of a response"
+        return UnreachableError(f"the server closed the connection{where}")
+
+    def _is_leaving(self) -> bool:
+        return self.state.phase is Phase.LOGOUT or any(
+            isinstance(handle.command, c.Logout) for handle in self._in_flight.values()
+        )
+
+    # --- who takes what ---
+
+    def _heard(self) -> Iterator[Handle]:
+        """The commands that the server may be answering by now: none behind a change of mailbox."""
+        for handle in self._in_flight.values():
+            yield handle
+            if Trait.SELECTS in handle.command.traits:
+                return
+
+    def _takers(self, response: Untagged | Status) -> tuple[Handle, ...]:
+        if not self._in_flight:
+            return ()
+        takers = tuple(handle for handle in self._heard() if handle.command.takes(response, handle.asked))
+        for handle in takers:
+            handle.taken += 1
+        return takers
+
+    def _distrust_damaged(self, response: Unparsed) -> None:
+        for handle in self._heard():
+            wanted = handle.command.answers
+            if wanted and (response.name is None or response.name in wanted):
+                handle.distrust(f"a response could not be read ({response.reason}): {_said(response)}")
+
+    def _note_refusal(self, status: Status) -> None:
+        appends = (handle for handle in self._in_flight.values() if isinstance(handle.command, c.Append))
+        handle = self.holding or next(appends, None)
+        if handle is not None:
+            handle.refused = status
+
+    # --- what a `+` sets going ---
+
+    def _continue(self, continuation: Continuation) -> None:
+        if self._exchange is not None:
+            self._answer(continuation, self._exchange)
+        elif self._in_flight and isinstance(self._alone().command, c.Idle):
+            self._idling = True
+            if self._done_wanted:
+                self._send_line(self._alone(), b"DONE")
+        elif not self._outgoing.go_on():
+            self._strays += 1
+            if self._strays > STRAYS_MAX:
+                raise RemoteProtocolError("the server keeps asking for data that nobody announced")
+
+    def _alone(self) -> Handle:
+        return next(iter(self._in_flight.values()))
+
+    def _begin_exchange(self, command: c.Authenticate, encoder: Encoder) -> None:
+        self._exchange = command.mechanism.start()
+        self._exchange_begun = command.at_once
+        if command.at_once:
+            # RFC 4959 section 3: an empty initial response is written as `=`.
+            encoder.raw(" " + (base64.b64encode(next(self._exchange)).decode("ascii") or "="))
+
+    def _answer(self, continuation: Continuation, exchange: Exchange) -> None:
+        handle = self._alone()
+        try:
+            if self._exchange_begun:
+                handle.challenge = base64.b64decode(continuation.text, validate=True)
+                response = exchange.send(handle.challenge)
+            else:
+                self._exchange_begun = True
+                response = next(exchange)
+        except (StopIteration, binascii.Error):
+            # Nothing to say to this: the exchange is cancelled (RFC 9051 section 6.2.2).
+            self._send_line(handle, b"*")
+            return
+        self._send_line(handle, base64.b64encode(response))
+
+    def _send_line(self, handle: Handle, line: bytes) -> None:
+        self._outgoing.add(handle, [line + b"\r\n"])
+
+
+def _said(response: Response) -> str:
+    return text_of(response.raw[:100]) if isinstance(response, Unparsed) else type(response).__name__
