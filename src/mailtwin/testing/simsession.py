@@ -170,6 +170,8 @@ class Session:
                 self.continuation("Go ahead")
                 await self.wire.flush()
             data += b"\r\n" + await self._read_literal(size, wanted=refusal is None)
+            if not self._is_append(data):
+                budget -= size
         self.setting.transcript.append((self.number, b" ".join(shown).rstrip()))
         if refusal is None:
             return bytes(data)
@@ -186,20 +188,23 @@ class Session:
 
     def _judge_literal(self, text: bytes, size: int, non_sync: bool) -> Reply | None:
         """The refusal to give instead of taking this literal, if there is a reason for one."""
-        appending = text.upper().split(b" ")[1:2] == [b"APPEND"] and self.account is not None
         if non_sync and not self.manners.has("LITERAL+"):
             if not self.manners.has("LITERAL-"):
                 return Reply("Non-synchronizing literals are not supported", status="BAD")
             if size > _LITERAL_MINUS_LIMIT:
                 return Reply("Non-synchronizing literal too large", status="BAD")
         limit = self.manners.command_limit
-        if appending:
+        if self._is_append(text):
             limit = self.manners.append_limit or self.manners.literal_limit
             if not non_sync and not self._append_target_exists(text):
                 return Reply("No such mailbox", "TRYCREATE", "NO")
         if size > limit:
             return Reply("Literal too large", "TOOBIG", "NO")
         return None
+
+    def _is_append(self, text: bytes | bytearray) -> bool:
+        """Whether large literals are allowed in the command that begins so."""
+        return self.account is not None and bytes(text[:200]).upper().split(b" ")[1:2] == [b"APPEND"]
 
     def _append_target_exists(self, text: bytes) -> bool:
         """Whether an APPEND read up to its literal names a mailbox of ours; True when that cannot be told yet."""
