@@ -61,11 +61,11 @@ def base(connection: sqlite3.Connection, name: MailboxName) -> Base:
         (mailbox,),
     )
     return Base(
-        links=_links(links),
+        links=tuple(_links(links)),
         left_validity=left_validity,
         right_validity=right_validity,
-        copies=[_copy_intent(values) for values in copy_rows],
-        stores=[_store_intent(values) for values in stores],
+        copies=tuple(map(_copy_intent, copy_rows)),
+        stores=tuple(map(_store_intent, stores)),
     )
 
 

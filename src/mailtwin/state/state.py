@@ -192,8 +192,8 @@ class State:
     def commit(self, name: MailboxName, changes: Iterable[Change]) -> None:
         """Writes all `changes` of mailbox `name` (known from then on) in one transaction, or none.
 
-        When it returns they survive a power cut. Changes of one kind are written fastest next to each other. An
-        agreement that contradicts another one is our own mistake: AssertionError, and nothing is written.
+        When it returns they survive a power cut. An agreement that contradicts another one is our own
+        mistake: AssertionError, and nothing is written.
         """
         todo = list(changes)
         if not todo:

@@ -49,15 +49,29 @@ class Transaction:
         return self.connection.executemany(sql, ((mailbox, *row) for row in rows)).rowcount
 
 
-def write(transaction: Transaction, changes: Sequence[Change]) -> None:
-    """Applies `changes` in order, snapshots last. Raises sqlite3 errors."""
-    first = [change for change in changes if not isinstance(change, SaveSnapshot | DropSnapshot)]
-    last = [change for change in changes if isinstance(change, SaveSnapshot | DropSnapshot)]
-    added = 0
-    for kind, group in groupby((*first, *last), type):
-        added += _WRITERS[kind](transaction, list(group))
+def write(transaction: Transaction, changes: Iterable[Change]) -> None:
+    """Applies `changes` as if one by one, snapshots last. Raises sqlite3 errors."""
+    ordered = sorted(_effective(changes), key=_lane)
+    added = sum(_WRITERS[kind](transaction, list(group)) for kind, group in groupby(ordered, type))
     if added:
         transaction.many("UPDATE mailboxes SET links = links + ?2 WHERE id = ?1", [(added,)])
+
+
+def _effective(changes: Iterable[Change]) -> list[Change]:
+    """`changes` without those that a later `ForgetAll` undoes, and with what the end of an agreement entails."""
+    kept: list[Change] = []
+    for change in changes:
+        if isinstance(change, ForgetAll):
+            kept = [earlier for earlier in kept if isinstance(earlier, Note | SetValidity)]
+        kept.append(change)
+        if isinstance(change, DropLink):
+            kept.append(DropStore(change.link.left, change.link.right))
+    return kept
+
+
+def _lane(change: Change) -> int:
+    """Changes to different tables do not touch each other: sorted by table they come in long runs of one kind."""
+    return _LANES[type(change)]
 
 
 # Each of the following returns by how much the number of links grew.
@@ -72,9 +86,10 @@ def _add_links(transaction: Transaction, changes: Sequence[AddLink]) -> int:
 
 
 def _drop_links(transaction: Transaction, changes: Sequence[DropLink]) -> int:
-    rows = [(pack_ref(change.link.left), pack_ref(change.link.right)) for change in changes]
-    transaction.many("DELETE FROM stores WHERE mailbox = ? AND left_ref = ? AND right_ref = ?", rows)
-    dropped = transaction.many("DELETE FROM links WHERE mailbox = ? AND left_ref = ? AND right_ref = ?", rows)
+    dropped = transaction.many(
+        "DELETE FROM links WHERE mailbox = ? AND left_ref = ? AND right_ref = ?",
+        ((pack_ref(change.link.left), pack_ref(change.link.right)) for change in changes),
+    )
     if dropped:
         _drop_snapshots(transaction, [DropSnapshot(Side.LEFT), DropSnapshot(Side.RIGHT)])
     return -dropped
@@ -224,18 +239,22 @@ def _write_notes(transaction: Transaction, changes: Sequence[Note]) -> int:
     return 0
 
 
-_WRITERS: dict[type, Callable[[Transaction, Sequence[Any]], int]] = {
-    AddLink: _add_links,
-    DropLink: _drop_links,
-    SetFlags: _set_flags,
-    AddCopy: _add_copies,
-    DropCopy: _drop_copies,
-    FinishCopy: _finish_copies,
-    AddStore: _add_stores,
-    DropStore: _drop_stores,
-    ForgetAll: forget_all,
-    SetValidity: _set_validities,
-    SaveSnapshot: _save_snapshots,
-    DropSnapshot: _drop_snapshots,
-    Note: _write_notes,
-}
+_TABLE: tuple[tuple[int, type, Callable[[Transaction, Sequence[Any]], int]], ...] = (
+    (0, ForgetAll, forget_all),
+    (1, SetValidity, _set_validities),
+    (2, AddLink, _add_links),
+    (2, DropLink, _drop_links),
+    (2, SetFlags, _set_flags),
+    (3, AddCopy, _add_copies),
+    (3, DropCopy, _drop_copies),
+    (3, FinishCopy, _finish_copies),
+    (4, AddStore, _add_stores),
+    (4, DropStore, _drop_stores),
+    (5, Note, _write_notes),
+    (6, SaveSnapshot, _save_snapshots),
+    (6, DropSnapshot, _drop_snapshots),
+)
+"""Each kind's lane (changes in one lane keep their order, lanes follow each other) and its function."""
+
+_LANES = {kind: lane for lane, kind, _ in _TABLE}
+_WRITERS = {kind: writer for _, kind, writer in _TABLE}

@@ -1,0 +1,187 @@
+"""Random changes, and a model of the state in dictionaries that says what they should do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from hypothesis import strategies as st
+
+from mailtwin.model import Flags, Identity, Ref, Side, make_flags
+from mailtwin.planner.operations import Base, CopyIntent, Link, StoreIntent
+from mailtwin.state import (
+    AddCopy,
+    AddLink,
+    AddStore,
+    Change,
+    DropCopy,
+    DropLink,
+    DropSnapshot,
+    DropStore,
+    FinishCopy,
+    ForgetAll,
+    Note,
+    SaveSnapshot,
+    SetFlags,
+    SetValidity,
+    Snapshot,
+)
+
+# 7 and "7", names in old encodings and odd characters must stay apart; few of them, so that changes meet.
+REFS: st.SearchStrategy[Ref] = st.sampled_from(
+    [1, 7, 2**32 - 1, "7", "a.b,c=1", "\udce4\udcff", "\0", "Grüße", "\ud800x"]
+)
+FLAGS: st.SearchStrategy[Flags] = st.frozensets(
+    st.sampled_from(["\\Seen", "\\Flagged", "$Forwarded", "work", "\xa0odd\x85", "\udce4"]), max_size=3
+).map(make_flags)
+SIDES = st.sampled_from(list(Side))
+TEXTS = st.text(st.characters(), max_size=8)
+LINKS = st.builds(Link, REFS, REFS, FLAGS)
+COPIES = st.builds(
+    CopyIntent,
+    source=SIDES,
+    ref=REFS,
+    flags=FLAGS,
+    validity=st.sampled_from(["", "1", "4294967295"]),
+    target=st.none() | REFS,
+    floor=st.none() | st.integers(1, 2**32 - 1),
+    identity=st.none() | st.builds(Identity, st.just("abc"), st.just("size:1"), st.booleans()),
+    finished=st.booleans(),
+    accepted=st.booleans(),
+)
+STORES = st.builds(StoreIntent, left=REFS, right=REFS, side=SIDES, add=FLAGS, remove=FLAGS, result=FLAGS)
+SNAPSHOTS = st.builds(
+    Snapshot, SIDES, st.sampled_from(["", "c1", "c2"]), st.dictionaries(REFS, st.none() | FLAGS, max_size=3)
+)
+NOTES = st.builds(Note, st.sampled_from(["copy", "remove"]), st.none() | REFS, st.none() | REFS, TEXTS, TEXTS)
+CHANGES: st.SearchStrategy[Change] = st.one_of(
+    st.builds(AddLink, LINKS),
+    st.builds(DropLink, LINKS),
+    st.builds(SetFlags, LINKS, FLAGS),
+    st.builds(AddCopy, COPIES, st.integers(0, 2**40), st.just("ab" * 32), TEXTS),
+    st.builds(DropCopy, COPIES),
+    st.builds(FinishCopy, COPIES, st.booleans()),
+    st.builds(AddStore, STORES),
+    st.builds(DropStore, REFS, REFS),
+    st.just(ForgetAll()),
+    st.builds(SetValidity, SIDES, st.sampled_from(["1", "2"])),
+    st.builds(SaveSnapshot, SNAPSHOTS),
+    st.builds(DropSnapshot, SIDES),
+    NOTES,
+)
+
+
+class ContradictionError(Exception):
+    """A ref would belong to two agreements."""
+
+
+@dataclass
+class Model:
+    """What one mailbox should hold. Applied one by one, in the plainest way."""
+
+    links: dict[tuple[Ref, Ref], Flags] = field(default_factory=dict)
+    validities: dict[Side, str] = field(default_factory=dict)
+    copies: dict[tuple[Side, Ref], AddCopy] = field(default_factory=dict)
+    stores: dict[tuple[Ref, Ref], StoreIntent] = field(default_factory=dict)
+    snapshots: dict[Side, Snapshot] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+
+    def copy(self) -> Model:
+        return Model(
+            dict(self.links),
+            dict(self.validities),
+            dict(self.copies),
+            dict(self.stores),
+            dict(self.snapshots),
+            list(self.notes),
+        )
+
+    def apply(self, changes: Iterable[Change]) -> Model:
+        """The state after one commit. Raises ContradictionError."""
+        after = self.copy()
+        snapshots: list[Change] = []
+        todo = list(changes)
+        for at, change in enumerate(todo):
+            if isinstance(change, SaveSnapshot | DropSnapshot):
+                snapshots.append(change)
+                continue
+            if isinstance(change, ForgetAll):
+                snapshots = []
+            try:
+                after._one(change)
+            except ContradictionError:
+                # What is forgotten in the same commit contradicts nothing.
+                if ForgetAll() not in todo[at:]:
+                    raise
+        for change in snapshots:
+            after._one(change)
+        return after
+
+    def _one(self, change: Change) -> None:
+        match change:
+            case AddLink() | DropLink() | SetFlags():
+                self._one_link(change)
+            case AddCopy(intent):
+                self.copies[intent.source, intent.ref] = change
+            case DropCopy(intent):
+                self.copies.pop((intent.source, intent.ref), None)
+            case FinishCopy(intent, accepted):
+                begun = self.copies.get((intent.source, intent.ref))
+                if begun is not None:
+                    finished = replace(begun.intent, finished=True, accepted=accepted)
+                    self.copies[intent.source, intent.ref] = replace(begun, intent=finished)
+            case AddStore(store):
+                self.stores[store.left, store.right] = store
+            case DropStore(left, right):
+                self.stores.pop((left, right), None)
+            case ForgetAll():
+                self.links, self.copies, self.stores, self.snapshots = {}, {}, {}, {}
+            case SetValidity(side, validity):
+                self.validities[side] = validity
+            case SaveSnapshot(snapshot):
+                self.snapshots[snapshot.side] = snapshot
+            case DropSnapshot(side):
+                self.snapshots.pop(side, None)
+            case Note():
+                self.notes.append(change)
+
+    def _one_link(self, change: AddLink | DropLink | SetFlags) -> None:
+        key = (change.link.left, change.link.right)
+        match change:
+            case AddLink(link):
+                if any(link.left == left or link.right == right for left, right in self.links):
+                    raise ContradictionError
+                self.links[key] = link.flags
+            case DropLink():
+                if self.links.pop(key, None) is not None:
+                    self.snapshots = {}
+                self.stores.pop(key, None)
+            case SetFlags(_, flags):
+                if key in self.links:
+                    self.links[key] = flags
+
+    def base(self) -> Base:
+        return plain(
+            Base(
+                links=[Link(left, right, flags) for (left, right), flags in self.links.items()],
+                left_validity=self.validities.get(Side.LEFT),
+                right_validity=self.validities.get(Side.RIGHT),
+                copies=[change.intent for change in self.copies.values()],
+                stores=list(self.stores.values()),
+            )
+        )
+
+
+def plain(base: Base) -> Base:
+    """`base` in some fixed order."""
+    return replace(
+        base,
+        links=sorted(base.links, key=repr),
+        copies=sorted(base.copies, key=repr),
+        stores=sorted(base.stores, key=repr),
+    )
+
+
+def exact(base: Base) -> list[tuple[Ref, Ref, Flags]]:
+    """The links with their flags, which `Link` itself does not compare."""
+    return [(link.left, link.right, link.flags) for link in base.links]
