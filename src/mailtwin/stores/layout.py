@@ -1,0 +1,246 @@
+"""Where the mailboxes of a Maildir are on disk: mailbox names to directories and back.
+
+Two layouts. `maildir++`: the root is INBOX, all others are directories `.Parent.Child` in it. `nested`: a tree of
+directories `Parent/Child` in which each mailbox holds `cur`, `new` and `tmp`; INBOX is `INBOX`, and a directory without
+`cur` is a plain parent that holds no mail.
+
+Names on disk are UTF-8. What a layout cannot hold is written as `%XX`: `%` itself, `/`, NUL and control characters, the
+separator `.` (maildir++), a leading dot and the words `cur`, `new`, `tmp` (nested). So no name, however hostile, is
+`..`, is absolute, leaves the root or equals another's directory. Directories made by others are read as they are; where
+two mean one mailbox, the one that we would have written counts and the other is a problem that people see.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mailtwin.errors import MailboxError
+from mailtwin.model import INBOX, MailboxName
+from mailtwin.model.limits import MAILBOXES_MAX, NESTING_MAX
+
+COMPONENT_BYTES_MAX = 255
+"""One component of a path, on every file system in use."""
+
+SUBDIRECTORIES = ("tmp", "new", "cur")
+"""In the order in which they are made: `cur` makes a directory a mailbox, so it comes last."""
+
+_ESCAPED = re.compile(r"%([0-7][0-9A-Fa-f])")
+_CONTROLS = "".join(map(chr, (*range(32), 127)))
+
+
+@dataclass(slots=True)
+class Found:
+    """The mailboxes on disk, and what was found that cannot be used, by its spelling, with the reason.
+
+    `complete`: every directory could be looked into.
+    """
+
+    directories: dict[MailboxName, Path] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    complete: bool = True
+
+
+class Layout(ABC):
+    """Mailbox names to directories below `root`, and back."""
+
+    kind: str
+    always_escaped: str
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @abstractmethod
+    def canonical(self, name: MailboxName) -> Path:
+        """The directory that we would make for `name`, always inside the root.
+
+        Raises MailboxError when no directory can have that name.
+        """
+
+    @abstractmethod
+    def parse(self, relative: str) -> MailboxName:
+        """The mailbox that a directory (relative to the root) stands for; raises ValueError when none."""
+
+    @abstractmethod
+    def candidates(self, closed: list[str]) -> Iterator[str]:
+        """All directories with a `cur` in them, relative to the root; `closed` gets those that cannot be read.
+
+        Raises OSError when the root is one of them.
+        """
+
+    def directory(self, name: MailboxName) -> Path | None:
+        """The existing directory of mailbox `name`, or None. Raises MailboxError, OSError."""
+        canonical = self.canonical(name)
+        if is_mailbox(canonical):
+            return canonical
+        return self.find().directories.get(name)
+
+    def find(self) -> Found:
+        """All mailboxes on disk. Raises OSError when the root cannot be read."""
+        found, closed = Found(), list[str]()
+        candidates = sorted(self.candidates(closed))
+        found.complete = not closed
+        found.problems |= {_printable(relative): "cannot be read" for relative in closed}
+        for relative in candidates:
+            spelling = _printable(relative)
+            if len(found.directories) >= MAILBOXES_MAX:
+                found.problems[spelling] = f"more than {MAILBOXES_MAX} mailboxes"
+                continue
+            try:
+                self._add(found, relative, spelling)
+            except (ValueError, MailboxError) as error:
+                found.problems[spelling] = str(error)
+        return found
+
+    def _add(self, found: Found, relative: str, spelling: str) -> None:
+        if spelling != relative:
+            raise ValueError("the name of the directory is not UTF-8")
+        name, path = self.parse(relative), self.root / relative
+        canonical = self.canonical(name)
+        other = found.directories.get(name)
+        if other is not None:
+            keep, drop = (path, other) if path == canonical else (other, path)
+            spelling = _printable(str(drop.relative_to(self.root)))
+            found.problems[spelling] = f"means the same mailbox as {keep.name}"
+            path = keep
+        found.directories[name] = path
+
+    def _component(self, text: str, name: MailboxName) -> str:
+        try:
+            size = len(text.encode("utf-8"))
+        except UnicodeEncodeError as error:
+            raise MailboxError(
+                f"mailbox {_printable(str(name))} has a name that is no valid Unicode"
+            ) from error
+        if size > COMPONENT_BYTES_MAX:
+            raise MailboxError(
+                f"the name of mailbox {str(name)[:60]}... needs {size} bytes as a directory, and "
+                f"{COMPONENT_BYTES_MAX} are possible",
+                hint="rename the mailbox, or leave it out by a filter",
+            )
+        return text
+
+    def _escape(self, part: str) -> str:
+        return "".join(f"%{ord(char):02X}" if char in self.always_escaped else char for char in part)
+
+
+class MaildirPlusPlus(Layout):
+    """`.Parent.Child` in the root, which is INBOX itself."""
+
+    kind = "maildir++"
+    always_escaped = "%./" + _CONTROLS
+
+    def canonical(self, name: MailboxName) -> Path:
+        if name.is_inbox:
+            return self.root
+        return self.root / self._component("".join(f".{self._escape(part)}" for part in name.parts), name)
+
+    def parse(self, relative: str) -> MailboxName:
+        if relative == ".":
+            return INBOX
+        name = MailboxName(tuple(_unescape(part) for part in relative.removeprefix(".").split(".")))
+        if name.is_inbox:
+            raise ValueError("INBOX is the Maildir itself")
+        return name
+
+    def candidates(self, closed: list[str]) -> Iterator[str]:
+        if is_mailbox(self.root):
+            yield "."
+        for name, path in _subdirectories(self.root):
+            if name.startswith(".") and _may_be_mailbox(path, name, closed):
+                yield name
+
+
+class Nested(Layout):
+    """A tree of directories, each of which may be a Maildir."""
+
+    kind = "nested"
+    always_escaped = "%/" + _CONTROLS
+
+    def canonical(self, name: MailboxName) -> Path:
+        path = self.root
+        for part in name.parts:
+            path /= self._component(self._escape(part), name)
+        return path
+
+    def parse(self, relative: str) -> MailboxName:
+        return MailboxName(tuple(_unescape(part) for part in relative.split("/")))
+
+    def candidates(self, closed: list[str]) -> Iterator[str]:
+        yield from self._below(_subdirectories(self.root), "", closed, 0)
+
+    def _below(
+        self, directories: Iterable[tuple[str, Path]], prefix: str, closed: list[str], depth: int
+    ) -> Iterator[str]:
+        for name, path in directories:
+            relative = prefix + name
+            if name.startswith(".") or name in SUBDIRECTORIES:
+                continue
+            if _may_be_mailbox(path, relative, closed):
+                yield relative
+            # A link may lead back up: what it points to is a mailbox, but its children are not looked for.
+            if depth < NESTING_MAX and not path.is_symlink():
+                try:
+                    children = list(_subdirectories(path))
+                except PermissionError:
+                    closed.append(relative)
+                    continue
+                yield from self._below(children, f"{relative}/", closed, depth + 1)
+
+    def _escape(self, part: str) -> str:
+        escaped = super()._escape(part)
+        if escaped.startswith(".") or escaped in SUBDIRECTORIES:
+            return f"%{ord(escaped[0]):02X}{escaped[1:]}"
+        return escaped
+
+
+LAYOUTS: dict[str, type[Layout]] = {kind.kind: kind for kind in (MaildirPlusPlus, Nested)}
+
+
+def detect(root: Path) -> Layout:
+    """The layout of what is in `root`; maildir++ where that does not show. Raises OSError."""
+    plus_plus, nested = MaildirPlusPlus(root), Nested(root)
+    if next(plus_plus.candidates([]), None) is None and next(nested.candidates([]), None) is not None:
+        return nested
+    return plus_plus
+
+
+def is_mailbox(directory: Path) -> bool:
+    """Whether messages can be in this directory: whether it has a `cur`."""
+    return (directory / "cur").is_dir()
+
+
+def _may_be_mailbox(directory: Path, relative: str, closed: list[str]) -> bool:
+    try:
+        return is_mailbox(directory)
+    except PermissionError:
+        closed.append(relative)
+        return False
+
+
+def _subdirectories(directory: Path) -> Iterator[tuple[str, Path]]:
+    with os.scandir(directory) as entries:
+        names = [entry.name for entry in entries if entry.is_dir()]
+    for name in names:
+        yield name, directory / name
+
+
+def _unescape(part: str) -> str:
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), part)
+
+
+def _printable(text: str) -> str:
+    """`text` with the bytes that are not UTF-8 written as escapes; the same text when there are none."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if _odd(text) else text
+
+
+def _odd(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
