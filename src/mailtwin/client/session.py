@@ -1,0 +1,413 @@
+"""An IMAP session over asyncio: commands in, results out, one task at a time.
+
+    session = await Session.open(endpoint, credentials)
+    result = await session.run(commands.Select("INBOX"))
+    async with aclosing(session.stream(commands.Fetch(uids, ("BODY.PEEK[]",)))) as answers: ...
+    await session.close()
+
+Whatever cuts a command short (an error, a timeout, a cancellation, leaving a stream early) drops the connection: a
+session is never half used. An outcome that was read is never lost with it (`run_all`).
+
+Not here: what a login is made of (`login`), bytes and sockets (`transport`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, TypeAlias
+
+from mailtwin.client import login
+from mailtwin.client.endpoint import Credentials, Endpoint, Timeouts
+from mailtwin.client.failures import located
+from mailtwin.client.result import Result
+from mailtwin.client.transport import Wire, dial
+from mailtwin.errors import LocalProtocolError, MailtwinError, RemoteProtocolError, TlsError, UnreachableError
+from mailtwin.imap import (
+    Connection,
+    Ended,
+    Event,
+    Handle,
+    LiteralChunk,
+    LiteralStart,
+    Phase,
+    Received,
+    SessionState,
+)
+from mailtwin.imap.commands import Command, Idle, Logout, StartTls, Taken
+from mailtwin.imap.encode import Name, name_bytes, name_text
+from mailtwin.imap.responses import Continuation, Status
+
+Answer: TypeAlias = "Taken | LiteralStart | LiteralChunk | Result"
+
+PIPELINE_MAX: Final = 25
+"""Commands in flight: servers were seen to answer BAD to fifty."""
+
+RESPONSES_MAX: Final = 5_000_000
+"""Responses kept for one command; a mailbox has fewer messages, and `stream` keeps none."""
+
+IDLE_S_MAX: Final = 280.0
+"""Half an hour by RFC 2177; but some servers, and many home routers, give up after five minutes."""
+
+
+class Session:
+    """A connection that is logged in. Made by `open`; used by one task at a time.
+
+    `pipeline_max` may be lowered for a server that wants fewer commands at a time.
+    """
+
+    def __init__(self, endpoint: Endpoint, connection: Connection, wire: Wire, timeouts: Timeouts) -> None:
+        self.endpoint = endpoint
+        self.pipeline_max = PIPELINE_MAX
+        self._connection = connection
+        self._wire = wire
+        self._timeouts = timeouts
+        self._busy = False
+        self._error: MailtwinError | None = None
+        self._idle_stopped = False
+
+    @classmethod
+    async def open(
+        cls, endpoint: Endpoint, credentials: Credentials, *, timeouts: Timeouts | None = None
+    ) -> Session:
+        """Connects, starts TLS, logs in and gets acquainted, in as few round trips as the server allows.
+
+        Raises UnreachableError, TlsError, LoginError, ThrottledError or RemoteProtocolError.
+        """
+        timeouts = timeouts or Timeouts()
+        connection = Connection()
+        wire = await dial(endpoint, connection, timeouts.connect)
+        session = cls(endpoint, connection, wire, timeouts)
+        opened = False
+        try:
+            await session._greet()
+            if connection.state.phase is Phase.NOT_AUTHENTICATED:
+                await login.authenticate(session, credentials)
+            await login.introduce(session)
+            opened = True
+        finally:
+            if not opened:
+                await session.abort()
+        return session
+
+    # --- what is known ---
+
+    @property
+    def state(self) -> SessionState:
+        """Everything that the server said so far."""
+        return self._connection.state
+
+    def has(self, capability: str) -> bool:
+        """Whether the server announces `capability` now."""
+        return self.state.has(capability)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another command can be tried."""
+        return self._error is None
+
+    def encode_name(self, name: str) -> bytes:
+        """A mailbox name as this session writes it."""
+        return name_bytes(name, utf8=self.state.utf8)
+
+    def decode_name(self, name: bytes) -> str:
+        """A mailbox name as the server wrote it, for people; the inverse of `encode_name`."""
+        return name_text(name, utf8=self.state.utf8)
+
+    # --- commands ---
+
+    async def run(self, command: Command) -> Result:
+        """The result of one command that has to succeed.
+
+        Raises `Refused` (a CommandRefusedError) on NO and BAD, ThrottledError when the server asks for a pause,
+        UnreachableError on loss, LocalProtocolError when it cannot be sent.
+        """
+        (result,) = await self.run_all([command])
+        error = result.error(self.endpoint.host, mailbox=self._shown(command.about))
+        if error is not None:
+            raise error
+        return result
+
+    async def run_all(self, commands: Sequence[Command]) -> list[Result]:
+        """The results of several commands, in order, in flight together as far as the rules allow.
+
+        Raises nothing for a single one: look at each `Result`. When the connection is lost, those without a tagged
+        reply have `lost` and no `status`. Large literals are not kept: such a result is incomplete, use `stream`.
+        """
+        batch = _Batch(commands)
+        with self._exclusive():
+            try:
+                self._catch_up()
+                while not batch.finished:
+                    while batch.waiting and self._may_send(batch.next):
+                        batch.send(self._connection)
+                    if batch.in_flight:
+                        batch.note(await self._next())
+            except MailtwinError as error:
+                self._drop(error)
+                batch.lose(self._error or error)
+        return batch.results
+
+    async def stream(self, command: Command) -> AsyncIterator[Answer]:
+        """The answer to one command as it comes, its `Result` (without responses) last, be it OK, NO or BAD.
+
+        A literal too large to be held comes as a LiteralStart and LiteralChunks *before* its response, in which it is
+        `Streamed`; that response then comes whether it answers the command or not: look at its UID before using the
+        bytes. A chunk is valid until the next step. Raises UnreachableError and its kin; leaving early drops the
+        connection (use `contextlib.aclosing`).
+        """
+        with self._exclusive():
+            handle = self._begin(command)
+            literal_open = False
+            while True:
+                event = await self._next()
+                if isinstance(event, LiteralStart):
+                    literal_open = True
+                    yield event
+                elif isinstance(event, LiteralChunk):
+                    self._wire.pause_reading()
+                    yield event
+                elif isinstance(event, Ended):
+                    yield _result(event.handle, event.status)
+                    return
+                elif isinstance(event, Received) and (handle in event.takers or literal_open):
+                    literal_open = False
+                    if not isinstance(event.response, Continuation):
+                        yield event.response
+
+    async def idle(self, *, max_s: float = IDLE_S_MAX) -> AsyncIterator[Taken]:
+        """What the server tells unasked (RFC 2177), until `max_s` are over or `stop_idle` is called.
+
+        Raises `Refused` when the server will not, and UnreachableError and its kin.
+        """
+        with self._exclusive():
+            self._idle_stopped = False
+            handle = self._begin(Idle())
+            loop = asyncio.get_running_loop()
+            end = loop.time() + max_s
+            while not handle.ended:
+                event = await self._next_until(end)
+                if event is None:
+                    self._connection.done()
+                    event = await self._next()
+                if isinstance(event, Ended):
+                    error = _result(handle, event.status).error(self.endpoint.host)
+                    if error is not None:
+                        raise error
+                elif isinstance(event, Received) and handle in event.takers:
+                    assert not isinstance(event.response, Continuation)
+                    yield event.response
+
+    def stop_idle(self) -> None:
+        """Ends `idle` soon; may be called by any task of the loop."""
+        self._idle_stopped = True
+        self._wire.wake()
+
+    async def close(self) -> None:
+        """Says LOGOUT, waits a little for the answer, and drops the connection. Never raises for a dead one."""
+        if self._error is None and not self._busy:
+            try:
+                async with asyncio.timeout(self._timeouts.close):
+                    await self.run_all([Logout()])
+            except TimeoutError:
+                pass
+        await self.abort()
+
+    async def abort(self) -> None:
+        """Drops the connection without a word."""
+        if self._error is None:
+            self._error = UnreachableError(f"{self.endpoint.host}: the session is closed")
+        await self._wire.aborted()
+
+    # --- opening ---
+
+    async def _greet(self) -> None:
+        with self._exclusive():
+            await self._next()
+            if self.endpoint.security != "starttls":
+                return
+            if self.state.phase is not Phase.NOT_AUTHENTICATED:
+                # Logged in before TLS: by whom, nobody can tell (rule R20).
+                raise RemoteProtocolError(
+                    f"{self.endpoint.host}: the server refuses STARTTLS: it greets with PREAUTH"
+                )
+            handle = self._begin(StartTls())
+            while not handle.ended:
+                event = await self._next()
+                if isinstance(event, Ended) and event.status.word != "OK":
+                    raise TlsError(
+                        f"{self.endpoint.host}: the server refuses STARTTLS: {_result(handle, event.status).text}",
+                        hint="use tls, usually on port 993",
+                    )
+            await self._wire.start_tls(self.endpoint, self._timeouts.connect)
+            if self._connection.unread:
+                raise RemoteProtocolError(f"{self.endpoint.host}: someone sent data ahead of TLS")
+
+    # --- the machine ---
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        assert not self._busy, "a session serves one task at a time"
+        if self._error is not None:
+            raise self._error
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+            if not self._connection.is_idle:
+                self._drop(
+                    UnreachableError(
+                        f"{self.endpoint.host}: the session was cut off in the middle of a command"
+                    )
+                )
+
+    def _begin(self, command: Command) -> Handle:
+        self._catch_up()
+        return self._connection.send(command)
+
+    def _may_send(self, command: Command) -> bool:
+        return len(self._connection.in_flight) < self.pipeline_max and self._connection.may_send(command)
+
+    def _catch_up(self) -> None:
+        """Applies what came since the last command, so that a BYE is known before anything is sent."""
+        while self._step() is not None:
+            pass
+
+    def _step(self) -> Event | None:
+        if self._error is not None:
+            raise self._error
+        try:
+            event = self._connection.next_event()
+            self._wire.pump()
+        except MailtwinError as error:
+            self._drop(located(self.endpoint, error))
+            assert self._error is not None
+            raise self._error from error
+        return event
+
+    async def _next(self) -> Event:
+        while True:
+            event = self._step()
+            if event is not None:
+                return event
+            wait_s, what = self._patience()
+            if not await self._wire.more(wait_s):
+                error = UnreachableError(f"{self.endpoint.host}: {what} within {wait_s:g} s")
+                self._drop(error)
+                raise error
+
+    async def _next_until(self, end: float) -> Event | None:
+        """The next event; None at `end` or when `stop_idle` was called."""
+        loop = asyncio.get_running_loop()
+        while not self._idle_stopped and loop.time() < end:
+            event = self._step()
+            if event is not None:
+                return event
+            await self._wire.more(max(0.0, end - loop.time()))
+        return None
+
+    def _patience(self) -> tuple[float, str]:
+        """How long to wait for the next byte, and what did not come if it does not."""
+        holding = self._connection.holding
+        if self.state.phase is Phase.GREETING:
+            return self._timeouts.greeting, "no greeting"
+        if holding is not None and holding.refused is not None:
+            return self._timeouts.refusal, "no tagged reply after an untagged BAD"
+        if not self._connection.between_responses:
+            return self._timeouts.literal, "the rest of a response did not come"
+        verbs = dict.fromkeys(handle.command.verb for handle in self._connection.in_flight)
+        return self._timeouts.reply, f"no answer to {', '.join(verbs)}"
+
+    def _drop(self, error: MailtwinError) -> None:
+        if self._error is None:
+            self._error = error
+        self._wire.abort()
+
+    def _shown(self, name: Name | None) -> str:
+        if name is None:
+            return ""
+        return self.decode_name(name) if isinstance(name, bytes) else name
+
+
+class _Batch:
+    """Commands on their way to results."""
+
+    def __init__(self, commands: Sequence[Command]) -> None:
+        self.results: list[Result] = [Result(command, None, sent=False) for command in commands]
+        self.in_flight: dict[Handle, int] = {}
+        self._taken: dict[Handle, list[Taken]] = {}
+        self._sent = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether some were not sent yet."""
+        return self._sent < len(self.results)
+
+    @property
+    def finished(self) -> bool:
+        return not self.waiting and not self.in_flight
+
+    @property
+    def next(self) -> Command:
+        """The next to be sent."""
+        return self.results[self._sent].command
+
+    def send(self, connection: Connection) -> None:
+        """Sends the next; one that cannot be sent is lost on its own."""
+        at, command = self._sent, self.next
+        self._sent += 1
+        try:
+            handle = connection.send(command)
+        except LocalProtocolError as error:
+            self.results[at] = Result(command, None, lost=error, sent=False)
+            return
+        self.in_flight[handle] = at
+        self._taken[handle] = []
+
+    def note(self, event: Event) -> None:
+        """Files an event with the commands that it is about."""
+        if isinstance(event, Received):
+            if isinstance(event.response, Continuation):
+                return
+            for handle in event.takers:
+                taken = self._taken[handle]
+                if len(taken) >= RESPONSES_MAX:
+                    raise RemoteProtocolError(
+                        f"{handle.command.verb} got more than {RESPONSES_MAX} responses"
+                    )
+                taken.append(event.response)
+        elif isinstance(event, Ended):
+            at = self.in_flight.pop(event.handle)
+            self.results[at] = _result(event.handle, event.status, tuple(self._taken.pop(event.handle)))
+        elif isinstance(event, LiteralStart):
+            for handle in self.in_flight:
+                handle.distrust(f"a literal of {event.size} bytes was not kept")
+
+    def lose(self, error: MailtwinError) -> None:
+        """There will be no more tagged replies."""
+        for handle, at in self.in_flight.items():
+            # The server said BAD while it was asked for leave to send: the message was never sent, that is certain.
+            refused = handle.refused if not handle.sent else None
+            lost = _result(handle, refused, tuple(self._taken[handle]))
+            self.results[at] = lost if refused is not None else _lose(lost, error)
+        for at in range(self._sent, len(self.results)):
+            self.results[at] = _lose(self.results[at], error)
+        self.in_flight.clear()
+        self._sent = len(self.results)
+
+
+def _result(handle: Handle, status: Status | None, taken: tuple[Taken, ...] = ()) -> Result:
+    return Result(
+        handle.command,
+        status,
+        taken,
+        tuple(handle.incomplete),
+        sent=handle.sent,
+        challenge=handle.challenge,
+    )
+
+
+def _lose(result: Result, error: MailtwinError) -> Result:
+    return Result(result.command, None, result.responses, result.incomplete, error, result.sent)

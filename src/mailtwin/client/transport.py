@@ -1,0 +1,189 @@
+"""A TCP connection, with TLS or without, below an IMAP `Connection`.
+
+Pull, no queue: the transport receives straight into the framer's buffer, and whoever wants an event asks for it. While
+nobody asks, at most one buffer is read ahead; then reading pauses and TCP holds the server back. Writing takes the
+next bytes only when there is room for them. One task waits at a time, for either direction: neither can starve the
+other, so a server that stops reading until we read does not stop us.
+
+Not here: what to send and what it means (`session`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Final, cast
+
+from mailtwin.client.endpoint import Endpoint
+from mailtwin.client.failures import connect_failure
+from mailtwin.errors import TlsError, UnreachableError
+from mailtwin.imap import Connection
+
+READ_AHEAD_BYTES: Final = 128 * 1024
+WRITE_BUFFER_BYTES: Final = 256 * 1024
+
+
+class Wire(asyncio.BufferedProtocol):
+    """The protocol that asyncio drives, and the few things that the session does with it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._closed = self._loop.create_future()
+        self._reading = True
+        self._writable = True
+        self.reason = ""
+
+    # --- called by asyncio ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._use(cast("asyncio.Transport", transport))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        del sizehint  # The framer knows better.
+        return self._connection.get_buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._connection.received(nbytes)
+        if self._waiter is None and self._connection.unread >= READ_AHEAD_BYTES:
+            self.pause_reading()
+        self.wake()
+
+    def eof_received(self) -> None:
+        self._connection.receive_eof()
+        self.wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.reason = str(exc) if exc is not None else ""
+        self._writable = False
+        self._connection.receive_eof()
+        self.wake()
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        self._writable = not self._closed.done()
+        self.wake()
+
+    # --- called by the session ---
+
+    def pump(self) -> None:
+        """Writes what there is to write, as far as there is room."""
+        while self._writable and self._transport is not None:
+            data = self._connection.data_to_send()
+            if not data:
+                return
+            self._transport.write(data)
+
+    async def more(self, timeout_s: float) -> bool:
+        """Waits until bytes came, room to write came, the connection ended or `wake` was called.
+
+        False when nothing of that happened within `timeout_s`.
+        """
+        assert self._waiter is None
+        self._resume_reading()
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(timeout_s, self._give_up)
+        try:
+            await self._waiter
+        except TimeoutError:
+            return False
+        finally:
+            timer.cancel()
+            self._waiter = None
+        return True
+
+    def wake(self) -> None:
+        """Ends the wait of `more`."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def pause_reading(self) -> None:
+        """Nothing is received until the next `more`: what was lent from the buffer stays valid."""
+        if self._reading and self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._reading = False
+
+    async def start_tls(self, endpoint: Endpoint, timeout_s: float) -> None:
+        """TLS from here on (RFC 9051 section 6.2.1). Raises TlsError and its kin."""
+        assert self._transport is not None
+        self._resume_reading()
+        try:
+            transport = await self._loop.start_tls(
+                self._transport,
+                self,
+                tls_context(endpoint),
+                server_hostname=endpoint.host,
+                ssl_handshake_timeout=timeout_s,
+            )
+        except OSError as error:
+            raise connect_failure(endpoint, error) from error
+        if transport is None:
+            raise UnreachableError(f"{endpoint}: the server closed the connection during the TLS handshake")
+        self._use(transport)
+
+    def abort(self) -> None:
+        """Drops the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def aborted(self) -> None:
+        """Drops the connection and waits until the operating system has it back."""
+        self.abort()
+        if self._transport is not None:
+            await asyncio.shield(self._closed)
+
+    def _use(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+
+    def _resume_reading(self) -> None:
+        if not self._reading and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+        self._reading = True
+
+    def _give_up(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
+
+
+async def dial(endpoint: Endpoint, connection: Connection, timeout_s: float) -> Wire:
+    """Connects within `timeout_s`, the TLS handshake included where it comes first.
+
+    Raises UnreachableError, TlsError or RemoteProtocolError, each saying what is wrong.
+    """
+    loop = asyncio.get_running_loop()
+    implicit = endpoint.security == "tls"
+    context = tls_context(endpoint) if implicit else None
+    try:
+        async with asyncio.timeout(timeout_s):
+            _, wire = await loop.create_connection(
+                lambda: Wire(connection),
+                endpoint.host,
+                endpoint.port,
+                ssl=context,
+                server_hostname=endpoint.host if implicit else None,
+                ssl_handshake_timeout=timeout_s if implicit else None,
+                happy_eyeballs_delay=0.25,
+            )
+    except OSError as error:
+        raise connect_failure(endpoint, error) from error
+    return wire
+
+
+def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    """Trust in the system's authorities and the endpoint's own file. Raises TlsError when that cannot be read."""
+    context = ssl.create_default_context()
+    if endpoint.ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=endpoint.ca_file)
+        except OSError as error:
+            raise TlsError(
+                f"{endpoint.ca_file}: not a file of certificates (PEM): {error.strerror or error}"
+            ) from error
+    return context
