@@ -9,17 +9,10 @@ from mailtwin.engine.pair import Pair
 from mailtwin.engine.report import Comparison
 from mailtwin.engine.together import together
 from mailtwin.model import Flags, MailboxName, Side, Vocabulary, format_flags, header_fields
-from mailtwin.stores.base import Mailbox, Spool, Store
+from mailtwin.stores.base import DigestSpool, Mailbox, Store
 
 DIFFERENCES_MAX = 1_000
 """So many differences are listed; more are only counted."""
-
-
-class DigestSpool(Spool):
-    """Measures a body and lets it go."""
-
-    def keep(self, chunk: bytes | memoryview) -> None:
-        """Nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

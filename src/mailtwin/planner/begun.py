@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 
 from mailtwin.model import Identity, Ref, Side
 from mailtwin.planner.draft import Draft, RefKey, ref_key
-from mailtwin.planner.merge import effective_flags
 from mailtwin.planner.operations import (
     Abandon,
     Adopt,
@@ -194,15 +193,10 @@ class _Resolution:
             self._adopt(intent, ref, f"{gone}; kept")
         elif policy.removals is Removals.RESTORE or not policy.direction.may_change(self.side):
             self.draft.add(Abandon(intent, gone))
-        elif self._flags_win(intent, ref):
+        elif self.draft.flags_win(self.side, intent.flags, self.listing.flags[ref]):
             self.draft.add(Abandon(intent, f"{gone}, but its flags changed on {self.side.label}"))
         else:
             self.draft.add(Remove(self.side, ref, None, gone, intent))
-
-    def _flags_win(self, intent: CopyIntent, ref: Ref) -> bool:
-        policy, seen = self.draft.policy, self.listing.flags[ref]
-        may_return = policy.flag_change_beats_removal and policy.direction.may_change(intent.source)
-        return may_return and effective_flags(intent.flags, seen, self.listing.vocabulary) != intent.flags
 
     def _conclude(self, intent: CopyIntent, doubt: str) -> None:
         """No message is this copy."""

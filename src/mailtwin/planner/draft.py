@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mailtwin.model import Listing, Ref, Side
+from mailtwin.model import Flags, Listing, Ref, Side, Vocabulary
+from mailtwin.planner.merge import shared_flags
 from mailtwin.planner.operations import (
     PHASES,
     Abandon,
@@ -73,6 +74,21 @@ class Draft:
     def identify(self, side: Side, refs: Iterable[Ref]) -> None:
         """These must be identified first."""
         self.nameless[side].update(refs)
+
+    @property
+    def vocabularies(self) -> tuple[Vocabulary, Vocabulary]:
+        """The flags that each side can hold."""
+        left, right = self.listings
+        return left.vocabulary, right.vocabulary
+
+    def flags_win(self, side: Side, agreed: Flags, seen: Flags) -> bool:
+        """Whether a message that only `side` still holds is copied back because its flags changed there.
+
+        Where the other side may not be changed there is nothing to copy back to, and the removal stands.
+        """
+        may_return = self.policy.flag_change_beats_removal and self.policy.direction.may_change(side.other)
+        changed = shared_flags(seen, self.vocabularies) != shared_flags(agreed, self.vocabularies)
+        return may_return and changed
 
     def plan(self) -> Plan:
         """All decisions, sorted by phase, side and message."""

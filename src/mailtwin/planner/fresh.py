@@ -42,7 +42,6 @@ def _fresh(draft: Draft, side: Side) -> list[Ref]:
 def _adopt(draft: Draft, fresh: tuple[list[Ref], list[Ref]]) -> tuple[list[Ref], list[Ref]]:
     """Pairs equal identities in the order of their refs, the first with the first; returns what remains."""
     left, right = draft.listings
-    vocabularies = (left.vocabulary, right.vocabulary)
     twins: dict[Identity, list[Ref]] = defaultdict(list)
     for ref in reversed(fresh[Side.RIGHT]):
         twins[right.identities[ref]].append(ref)
@@ -51,7 +50,7 @@ def _adopt(draft: Draft, fresh: tuple[list[Ref], list[Ref]]) -> tuple[list[Ref],
         same = twins.get(left.identities[ref])
         if same:
             twin = same.pop()
-            agreed = common_flags(left.flags[ref], right.flags[twin], vocabularies)
+            agreed = common_flags(left.flags[ref], right.flags[twin], draft.vocabularies)
             draft.add(Adopt(ref, twin, agreed, "the same message on both sides"))
         else:
             alone.append(ref)

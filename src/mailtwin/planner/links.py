@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mailtwin.model import Flags, Listing, Ref, Side
 from mailtwin.planner.draft import Draft, ref_key
-from mailtwin.planner.merge import FlagVerdict, effective_flags, is_visible, judge_flags
+from mailtwin.planner.merge import FlagVerdict, is_visible, judge_flags
 from mailtwin.planner.operations import Forget, Link, Record, Removals, Remove, StoreFlags, StoreIntent
 
 _Seen = tuple[Flags, Flags, Flags]
@@ -54,8 +54,7 @@ def _unlinked(draft: Draft, side: Side, missing: int) -> list[Ref]:
 
 
 def _judge(draft: Draft, seen: _Seen) -> FlagVerdict | None:
-    left, right = draft.listings
-    return judge_flags(*seen, (left.vocabulary, right.vocabulary), draft.policy.direction)
+    return judge_flags(*seen, draft.vocabularies, draft.policy.direction)
 
 
 def _flag_operation(link: Link, verdict: FlagVerdict) -> StoreFlags | Record:
@@ -114,14 +113,7 @@ def _plan_survivor(draft: Draft, link: Link, side: Side, seen: Flags) -> None:
     elif policy.removals is Removals.RESTORE:
         draft.add(Forget(link, f"{gone}, to be restored"))
     elif policy.removals is Removals.PROPAGATE:
-        if _flags_win(draft, link, side, seen):
+        if draft.flags_win(side, link.flags, seen):
             draft.add(Forget(link, f"{gone}, but its flags changed on {side.label}"))
         else:
             draft.add(Remove(side, link.ref(side), link, gone))
-
-
-def _flags_win(draft: Draft, link: Link, side: Side, seen: Flags) -> bool:
-    # Where the other side may not be changed there is nothing to copy back to, and the removal stands.
-    policy, vocabulary = draft.policy, draft.listings[side].vocabulary
-    may_return = policy.flag_change_beats_removal and policy.direction.may_change(side.other)
-    return may_return and effective_flags(link.flags, seen, vocabulary) != link.flags

@@ -1,8 +1,10 @@
 """Three-way merge of flags between two sides that may not be able to hold the same flags.
 
-What a side cannot hold counts as unchanged there, so it is neither taken for removed nor ever stored there. The merge
-changes one side at a time, and says what both sides agree on once that one change is visible: never more, so that a
-crash between the two leaves nothing that could be mistaken for a person's doing.
+Only what both sides can hold is merged, agreed on and stored; of anything else neither the presence nor the absence
+means a thing. (To count what a side cannot hold as unchanged there, and keep it in the agreement, would lose it: once
+that side learns to hold it, its absence would look like a removal.) The merge changes one side at a time, and says what
+both sides agree on once that one change is visible: never more, so that a crash between the two leaves nothing that
+could be mistaken for a person's doing.
 """
 
 from __future__ import annotations
@@ -23,11 +25,9 @@ class FlagVerdict:
     result: Flags
 
 
-def effective_flags(agreed: Flags, seen: Flags, vocabulary: Vocabulary) -> Flags:
-    """The flags of one side as the merge reads them: as seen where the side can hold them, else as agreed."""
-    held = vocabulary.keep(seen)
-    kept = vocabulary.keep(agreed)
-    return held if kept is agreed else held | (agreed - kept)
+def shared_flags(flags: Flags, vocabularies: tuple[Vocabulary, Vocabulary]) -> Flags:
+    """The part of `flags` that both sides can hold: the only flags the merge knows."""
+    return vocabularies[Side.RIGHT].keep(vocabularies[Side.LEFT].keep(flags))
 
 
 def merge_flags(agreed: Flags, left: Flags, right: Flags) -> Flags:
@@ -36,10 +36,8 @@ def merge_flags(agreed: Flags, left: Flags, right: Flags) -> Flags:
 
 
 def common_flags(left: Flags, right: Flags, vocabularies: tuple[Vocabulary, Vocabulary]) -> Flags:
-    """What two sides that were never linked agree on: what both have, and what only one of them can hold."""
-    only_left = left - vocabularies[Side.RIGHT].keep(left)
-    only_right = right - vocabularies[Side.LEFT].keep(right)
-    return (left & right) | only_left | only_right
+    """What two sides that were never linked agree on: what both have and both can hold."""
+    return shared_flags(left & right, vocabularies)
 
 
 def judge_flags(
@@ -54,23 +52,17 @@ def judge_flags(
     One-way, the source's word is the last one. No verdict names a side that may not be changed, or a flag that its
     side cannot hold.
     """
-    seen = (left, right)
-    effective = (
-        effective_flags(agreed, left, vocabularies[Side.LEFT]),
-        effective_flags(agreed, right, vocabularies[Side.RIGHT]),
-    )
+    agreed, *seen = (shared_flags(flags, vocabularies) for flags in (agreed, left, right))
     if direction is Direction.TWO_WAY:
-        merged = merge_flags(agreed, *effective)
+        merged = merge_flags(agreed, *seen)
     else:
-        merged = effective[Side.LEFT if direction is Direction.LEFT_TO_RIGHT else Side.RIGHT]
+        merged = seen[Side.LEFT if direction is Direction.LEFT_TO_RIGHT else Side.RIGHT]
     for side in Side:
-        held = vocabularies[side].keep(seen[side])
-        add, remove = vocabularies[side].keep(merged) - held, held - merged
-        if (add or remove) and direction.may_change(side):
-            other = effective[side.other]
+        held, other = seen[side], seen[side.other]
+        if held != merged and direction.may_change(side):
             # Where the other side still has to follow, the agreement stays what it was.
             result = (merged & other) | (agreed & (merged ^ other))
-            return FlagVerdict(side, add, remove, result)
+            return FlagVerdict(side, merged - held, held - merged, result)
     return None if merged == agreed else FlagVerdict(None, Flags(), Flags(), merged)
 
 

@@ -193,6 +193,13 @@ class Spool:
             self._file = None
 
 
+class DigestSpool(Spool):
+    """Measures a body and keeps nothing of it."""
+
+    def keep(self, chunk: bytes | memoryview) -> None:
+        """Nothing is kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One fetched message. `date` is the arrival date (INTERNALDATE; a Maildir file's mtime), always with a zone.

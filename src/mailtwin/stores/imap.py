@@ -57,6 +57,7 @@ from mailtwin.model.flags import DELETED, make_flags
 from mailtwin.model.limits import MAILBOXES_MAX
 from mailtwin.stores.base import (
     Delivery,
+    DigestSpool,
     FlagChange,
     Mailbox,
     MailboxInfo,
@@ -309,7 +310,7 @@ class ImapMailbox(Mailbox):
             identity = identity_of(headers[uid], sizes[uid], None)
             assert identity is not None
             found[uid] = identity
-        async for message in self.fetch([uid for uid in sorted(headers) if uid not in known], _Digest):
+        async for message in self.fetch([uid for uid in sorted(headers) if uid not in known], DigestSpool):
             if message.error is None:
                 found[message.ref] = message.spool.identity()
         return found
@@ -458,13 +459,6 @@ class ImapDelivery(Delivery):
         for spool in self._spools:
             spool.discard()
         self._spools.clear()
-
-
-class _Digest(Spool):
-    """Measures a body and keeps nothing of it."""
-
-    def keep(self, chunk: bytes | memoryview) -> None:
-        """Nothing is kept."""
 
 
 @dataclass(slots=True)

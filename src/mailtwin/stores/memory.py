@@ -21,6 +21,7 @@ from mailtwin.model import INBOX, NO_FLAGS, Flags, Identity, Listing, MailboxNam
 from mailtwin.model.flags import EVERYTHING
 from mailtwin.stores.base import (
     Delivery,
+    DigestSpool,
     FlagChange,
     Mailbox,
     MailboxInfo,
@@ -327,7 +328,7 @@ class MemoryMailbox(Mailbox):
 
     async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
         return {
-            uid: spool_of(message.data).identity()
+            uid: _identity(message.data)
             for uid, message in self._present(refs)
             if not message.withheld
         }
@@ -404,6 +405,12 @@ def spool_of(data: bytes) -> Spool:
     spool = Spool()
     spool.write(data)
     return spool
+
+
+def _identity(data: bytes) -> Identity:
+    spool = DigestSpool()
+    spool.write(data)
+    return spool.identity()
 
 
 def _lost(address: str) -> UnreachableError:
