@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,26 @@ def test_closing_leaves_the_database_and_the_lock(path: Path) -> None:
     state.close()
     assert sorted(file.name for file in path.parent.iterdir()) == ["state.db", "state.db.lock"]
     assert (path.parent / "state.db.lock").read_text() == ""
+
+
+def test_using_it_wrongly_is_our_own_mistake(path: Path) -> None:
+    state = State.open(
+        path, left=LEFT, right=RIGHT, now=lambda: 0.0, on_commit=lambda: state.add_mailbox(INBOX)
+    )
+    with pytest.raises(AssertionError, match="from within its own commit"):
+        state.add_mailbox(INBOX)
+    state.close()
+    with pytest.raises(AssertionError, match="closed"):
+        state.base(INBOX)
+
+
+def test_threads_take_turns(state: State) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        writes = [pool.submit(state.commit, INBOX, [link]) for link in LINKS[:200]]
+        reads = [pool.submit(state.base, INBOX) for _ in range(50)]
+        assert [future.exception() for future in writes] == [None] * 200
+        assert [future.exception() for future in reads] == [None] * 50
+    assert len(state.base(INBOX).links) == 200
 
 
 # --- the lock --------------------------------------------------------------------------------------------------------

@@ -55,10 +55,12 @@ _DISK_CODES = (
 def failures(path: Path) -> Iterator[None]:
     """Turns what SQLite and the operating system raise into StorageError, LockedError or StateError.
 
-    A violated constraint can only be our own mistake and becomes an AssertionError.
+    A violated constraint can only be our own mistake and becomes an AssertionError; a call after `close` is one too.
     """
     try:
         yield
+    except sqlite3.ProgrammingError as error:
+        raise AssertionError(f"the state is used wrongly: {error}") from error
     except sqlite3.IntegrityError as error:
         raise AssertionError(f"a change contradicts the state: {error}") from error
     except sqlite3.DatabaseError as error:

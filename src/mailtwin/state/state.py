@@ -268,7 +268,7 @@ class State:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """Several queries see one moment of the database, whatever a run writes meanwhile."""
         with self._guard, database.failures(self.path):
-            self._connection.execute("BEGIN")
+            _begin(self._connection, "BEGIN")
             try:
                 yield self._connection
             finally:
@@ -280,7 +280,7 @@ class State:
         assert self._lock is not None, "this state was opened for reading only"
         with self._guard, database.failures(self.path):
             connection = self._connection
-            connection.execute("BEGIN IMMEDIATE")
+            _begin(connection, "BEGIN IMMEDIATE")
             try:
                 self._write_run(connection)
                 yield connection
@@ -355,6 +355,11 @@ def _expect_latest(found: int, path: Path) -> None:
             f"The state {path} was written by an older mailtwin and has not been converted yet.",
             hint="Run a synchronisation once.",
         )
+
+
+def _begin(connection: sqlite3.Connection, how: str) -> None:
+    assert not connection.in_transaction, "the state was called from within its own commit"
+    connection.execute(how)
 
 
 def _mailbox(connection: sqlite3.Connection, name: MailboxName) -> int:
