@@ -27,6 +27,9 @@ _LINE = re.compile(
     + rb")(?: (?!\))|(?=\))))++\)\Z"
 )
 
+FLAGS_BYTES_MAX = 4096
+"""Longer lists of flags go the plain way, which checks their number."""
+
 _NOTHING: MappingProxyType[str, Any] = MappingProxyType({})
 
 
@@ -36,6 +39,8 @@ def parse_fetch_line(segment: bytes) -> Fetch | None:
     if match is None:
         return None
     seq, uid, flags, modseq = match.groups()
+    if flags is not None and len(flags) > FLAGS_BYTES_MAX:
+        return None
     seq_number = int(seq)
     uid_number = None if uid is None else int(uid)
     if seq_number > UINT32_MAX or (uid_number is not None and uid_number > UINT32_MAX):

@@ -218,6 +218,7 @@ def _esearch(reader: Reader) -> ESearch:
         word = reader.take(_WORD)
         if word is None:
             raise Malformed("the name of a result is missing")
+        reader.count()
         name = word[1].decode("ascii").upper()
         if name == "UID" and not uid:
             uid = True

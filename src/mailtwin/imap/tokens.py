@@ -22,6 +22,9 @@ INT63_MAX = 2**63 - 1
 VALUES_MAX = 1_000_000
 """Words in the lists of one response that nobody interprets: what the memory for them may cost."""
 
+FLAGS_MAX = 100_000
+"""Flags in one list: servers keep some hundred keywords at most."""
+
 _NUMBER_DIGITS_MAX = 20
 _CACHED_FLAGS_BYTES_MAX = 256
 
@@ -109,12 +112,13 @@ class Reader:
                 self.pos = match.end()
             else:
                 value = self._plain(match)
-            self._count()
+            self.count()
             if not stack:
                 return value
             stack[-1].append(value)
 
-    def _count(self) -> None:
+    def count(self) -> None:
+        """One more value; raises `Malformed` above `VALUES_MAX`."""
         self._values += 1
         if self._values > VALUES_MAX:
             raise Malformed(f"it has more than {VALUES_MAX} values")
@@ -147,7 +151,7 @@ class Reader:
 
     def body(self) -> BodyValue:
         """The content of a body section: a literal, a quoted string or NIL, never an atom."""
-        self._count()
+        self.count()
         literal = self.literal()
         if literal is not None:
             return literal
@@ -161,14 +165,21 @@ class Reader:
         raise Malformed("a body section has no content")
 
     def flags(self) -> tuple[str, ...] | None:
-        """A list of flags, also with characters that no flag may have; None if this is none."""
+        """A list of flags, also with characters that no flag may have; None if this is none.
+
+        A quoted flag is taken without its quotes, but nothing with white space in it is a flag.
+        """
         match = self.take(_FLAGS)
         if match is not None:
             return flag_names(match[1])
-        match = self.take(_FLAGS_ODD)
+        match = _FLAGS_ODD.match(self.text, self.pos)
         if match is None:
             return None
-        return tuple(_odd_flag(word) for word in _FLAG_ODD.findall(match[1]) if word)
+        words = [word.strip(b'"') if word[:1] == b'"' else word for word in _FLAG_ODD.findall(match[1])]
+        if any(len(word.split()) > 1 for word in words):
+            return None
+        self.pos = match.end()
+        return tuple(map(to_text, _checked_flags([word for word in words if word])))
 
 
 def unescape(quoted: bytes) -> bytes:
@@ -195,20 +206,22 @@ def number(digits: bytes, *, low: int = 0, high: int = UINT32_MAX) -> int:
 
 
 def flag_names(raw: bytes) -> tuple[str, ...]:
-    """The flags in `raw`, which white space separates."""
+    """The flags in `raw`, which white space separates. Raises `Malformed` for more than `FLAGS_MAX`."""
     return _flag_names(raw) if len(raw) <= _CACHED_FLAGS_BYTES_MAX else _split_flags(raw)
 
 
 def _split_flags(raw: bytes) -> tuple[str, ...]:
-    return tuple(map(to_text, raw.split()))
+    return tuple(map(to_text, _checked_flags(raw.split())))
+
+
+def _checked_flags(words: list[bytes]) -> list[bytes]:
+    if len(words) > FLAGS_MAX:
+        raise Malformed(f"more than {FLAGS_MAX} flags")
+    return words
 
 
 # Most messages of a mailbox have one of a few sets of flags. Bounded in number, and in size by `flag_names`.
 _flag_names = lru_cache(maxsize=4096)(_split_flags)
-
-
-def _odd_flag(word: bytes) -> str:
-    return to_text(word[1:-1] if word[:1] == b'"' and word[-1:] == b'"' and len(word) > 1 else word)
 
 
 def to_text(word: bytes) -> str:
