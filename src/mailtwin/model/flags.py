@@ -54,22 +54,26 @@ def format_flags(flags: Flags) -> str:
 
 
 def parse_flags(text: str) -> Flags:
-    """The inverse of `format_flags`."""
-    return make_flags(text.split())
+    """The inverse of `format_flags`: only spaces separate, for an odd server's keyword may hold other white space."""
+    return make_flags(filter(None, text.split(" ")))
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """Which flags one side can hold (RFC 9051 section 7.1, PERMANENTFLAGS; the letters of a Maildir).
 
-    What a side cannot hold is never read as "removed there" and never sent there.
+    What a side cannot hold is never read as "removed there" and never sent there. `refused`: single flags that a
+    server turned out not to keep, whatever it announced.
     """
 
     flags: Flags = SYSTEM_FLAGS
     any_keyword: bool = True
+    refused: Flags = NO_FLAGS
 
     def holds(self, flag: str) -> bool:
         """Whether this side keeps `flag`."""
+        if flag in self.refused:
+            return False
         return flag in self.flags or (self.any_keyword and not flag.startswith("\\"))
 
     def keep(self, flags: Flags) -> Flags:
@@ -82,18 +86,7 @@ class Vocabulary:
         """This vocabulary less the flags that a server turned out not to keep."""
         if not refused:
             return self
-        return LearnedVocabulary(self.flags - refused, self.any_keyword, refused)
-
-
-@dataclass(frozen=True, slots=True)
-class LearnedVocabulary(Vocabulary):
-    """A vocabulary from which single keywords were taken because the server dropped them."""
-
-    refused: Flags = NO_FLAGS
-
-    def holds(self, flag: str) -> bool:
-        """Whether this side keeps `flag`."""
-        return flag not in self.refused and Vocabulary.holds(self, flag)
+        return Vocabulary(self.flags - refused, self.any_keyword, self.refused | refused)
 
 
 EVERYTHING = Vocabulary()
