@@ -34,6 +34,8 @@ class MailboxName:
                 escaped = True
             else:
                 parts.append("")
+        if escaped:
+            raise ValueError(f"a mailbox name cannot end in a single backslash: {text!r}")
         return cls(tuple(parts))
 
     def __str__(self) -> str:
