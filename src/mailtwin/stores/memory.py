@@ -21,7 +21,6 @@ from mailtwin.model import INBOX, NO_FLAGS, Flags, Identity, Listing, MailboxNam
 from mailtwin.model.flags import EVERYTHING
 from mailtwin.stores.base import (
     Delivery,
-    DigestSpool,
     FlagChange,
     Mailbox,
     MailboxInfo,
@@ -327,11 +326,7 @@ class MemoryMailbox(Mailbox):
         return Observation(listing, self.store.cursor(box))
 
     async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
-        return {
-            uid: _identity(message.data)
-            for uid, message in self._present(refs)
-            if not message.withheld
-        }
+        return {uid: _identity(message.data) for uid, message in self._present(refs) if not message.withheld}
 
     async def fetch(self, refs: Sequence[Ref], spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
         for uid, message in list(self._present(refs)):
@@ -400,17 +395,13 @@ class MemoryDelivery(Delivery):
         self._staged = []
 
 
-def spool_of(data: bytes) -> Spool:
-    """A spool that holds exactly these wire bytes."""
+def _identity(data: bytes) -> Identity:
     spool = Spool()
     spool.write(data)
-    return spool
-
-
-def _identity(data: bytes) -> Identity:
-    spool = DigestSpool()
-    spool.write(data)
-    return spool.identity()
+    try:
+        return spool.identity()
+    finally:
+        spool.discard()
 
 
 def _lost(address: str) -> UnreachableError:
