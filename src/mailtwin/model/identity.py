@@ -53,7 +53,7 @@ def header_fields(header: bytes) -> dict[str, bytes]:
 
     Lines may end in CRLF or LF; the scan stops at the first empty line or after 256 KiB.
     """
-    found: dict[str, bytes] = {}
+    found: dict[str, list[bytes]] = {}
     current: str | None = None
     for line in header[:HEADER_BYTES_MAX].split(b"\n"):
         line = line.rstrip(b"\r")
@@ -61,10 +61,10 @@ def header_fields(header: bytes) -> dict[str, bytes]:
             break
         if line[:1] in b" \t":
             if current is not None:
-                found[current] += b" " + line
+                found[current].append(line)
             continue
         name = line.partition(b":")[0].strip().lower().decode("ascii", "replace")
         current = name if name in IDENTITY_FIELDS and name not in found else None
         if current is not None:
-            found[current] = line.partition(b":")[2]
-    return {name: b" ".join(found.get(name, b"").split()) for name in IDENTITY_FIELDS}
+            found[current] = [line.partition(b":")[2]]
+    return {name: b" ".join(b" ".join(found.get(name, ())).split()) for name in IDENTITY_FIELDS}
