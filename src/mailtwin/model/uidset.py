@@ -29,7 +29,11 @@ class UidSet:
     @classmethod
     def of(cls, uids: Iterable[int]) -> UidSet:
         """The set of these UIDs, in any order, repeated or not. Raises ValueError outside 1..2**32-1."""
-        return cls.of_ranges((uid, uid) for uid in uids)
+        members = frozenset(uids)
+        ordered = sorted(members)
+        lows = [uid for uid in ordered if uid - 1 not in members]
+        highs = [uid for uid in ordered if uid + 1 not in members]
+        return cls(tuple(zip(lows, highs, strict=True)))
 
     @classmethod
     def of_ranges(cls, ranges: Iterable[tuple[int, int]]) -> UidSet:
