@@ -14,7 +14,7 @@ Not here: what a login is made of (`login`), bytes and sockets (`transport`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
@@ -49,6 +49,8 @@ RESPONSES_MAX: Final = 5_000_000
 
 IDLE_S_MAX: Final = 280.0
 """Half an hour by RFC 2177; but some servers, and many home routers, give up after five minutes."""
+
+_HINT_GREETING = "is this an IMAP port? 993 is usual for tls, 143 for starttls"
 
 
 class Session:
@@ -149,7 +151,7 @@ class Session:
                 batch.lose(self._error or error)
         return batch.results
 
-    async def stream(self, command: Command) -> AsyncIterator[Answer]:
+    async def stream(self, command: Command) -> AsyncGenerator[Answer, None]:
         """The answer to one command as it comes, its `Result` (without responses) last, be it OK, NO or BAD.
 
         A literal too large to be held comes as a LiteralStart and LiteralChunks *before* its response, in which it is
@@ -294,7 +296,8 @@ class Session:
                 return event
             wait_s, what = self._patience()
             if not await self._wire.more(wait_s):
-                error = UnreachableError(f"{self.endpoint.host}: {what} within {wait_s:g} s")
+                hint = _HINT_GREETING if self.state.phase is Phase.GREETING else ""
+                error = UnreachableError(f"{self.endpoint.host}: {what} within {wait_s:g} s", hint=hint)
                 self._drop(error)
                 raise error
 

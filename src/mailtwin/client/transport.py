@@ -11,12 +11,13 @@ Not here: what to send and what it means (`session`).
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from typing import Final, cast
 
 from mailtwin.client.endpoint import Endpoint
 from mailtwin.client.failures import connect_failure
-from mailtwin.errors import TlsError, UnreachableError
+from mailtwin.errors import StorageError, TlsError, UnreachableError
 from mailtwin.imap import Connection
 
 READ_AHEAD_BYTES: Final = 128 * 1024
@@ -73,9 +74,12 @@ class Wire(asyncio.BufferedProtocol):
     # --- called by the session ---
 
     def pump(self) -> None:
-        """Writes what there is to write, as far as there is room."""
+        """Writes what there is to write, as far as there is room. Raises StorageError when a body cannot be read."""
         while self._writable and self._transport is not None:
-            data = self._connection.data_to_send()
+            try:
+                data = self._connection.data_to_send()
+            except OSError as error:
+                raise StorageError(f"a message could not be read while it was sent: {error}") from error
             if not data:
                 return
             self._transport.write(data)
@@ -87,6 +91,8 @@ class Wire(asyncio.BufferedProtocol):
         """
         assert self._waiter is None
         self._resume_reading()
+        if self._connection.holding is not None:
+            self._acknowledge_at_once()
         self._waiter = self._loop.create_future()
         timer = self._loop.call_later(timeout_s, self._give_up)
         try:
@@ -112,17 +118,24 @@ class Wire(asyncio.BufferedProtocol):
     async def start_tls(self, endpoint: Endpoint, timeout_s: float) -> None:
         """TLS from here on (RFC 9051 section 6.2.1). Raises TlsError and its kin."""
         assert self._transport is not None
+        context = tls_context(endpoint)
         self._resume_reading()
+        transport = None
         try:
             transport = await self._loop.start_tls(
                 self._transport,
                 self,
-                tls_context(endpoint),
+                context,
                 server_hostname=endpoint.host,
                 ssl_handshake_timeout=timeout_s,
             )
         except OSError as error:
             raise connect_failure(endpoint, error) from error
+        finally:
+            if transport is None:
+                # asyncio never calls connection_lost for a handshake that failed.
+                self.abort()
+                self.connection_lost(None)
         if transport is None:
             raise UnreachableError(f"{endpoint}: the server closed the connection during the TLS handshake")
         self._use(transport)
@@ -146,6 +159,14 @@ class Wire(asyncio.BufferedProtocol):
         if not self._reading and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
         self._reading = True
+
+    def _acknowledge_at_once(self) -> None:
+        # The `+` we wait for follows another small segment. Servers that leave Nagle's algorithm on hold it back until
+        # that one is acknowledged, and Linux acknowledges after 40 ms: for each message. Not sticky, hence each time.
+        quick = getattr(socket, "TCP_QUICKACK", None)
+        raw = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if quick is not None and raw is not None and raw.family != getattr(socket, "AF_UNIX", None):
+            raw.setsockopt(socket.IPPROTO_TCP, quick, 1)
 
     def _give_up(self) -> None:
         if self._waiter is not None and not self._waiter.done():

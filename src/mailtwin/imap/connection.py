@@ -310,6 +310,7 @@ class Connection:
         handle = self.holding or next(appends, None)
         if handle is not None:
             handle.refused = status
+            handle.distrust(f"the server said BAD beside its reply: {text_of(status.text)[:80]}")
 
     # --- what a `+` sets going ---
 
@@ -355,4 +356,10 @@ class Connection:
 
 
 def _said(response: Response) -> str:
-    return text_of(response.raw[:100]) if isinstance(response, Unparsed) else type(response).__name__
+    if isinstance(response, Unparsed):
+        return text_of(response.raw[:100])
+    return (
+        text_of(response.text[:100])
+        if isinstance(response, Status | Continuation)
+        else type(response).__name__
+    )
