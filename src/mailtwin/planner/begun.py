@@ -25,10 +25,11 @@ from mailtwin.planner.operations import (
 
 def plan_begun_copies(draft: Draft) -> None:
     """Decides about every copy intent, and takes the messages it speaks for away from the fresh ones."""
+    for intent in draft.base.copies:
+        draft.taken[intent.source].add(intent.ref)
     for side in Side:
         intents = [intent for intent in draft.base.copies if intent.source is side.other]
         if intents:
-            draft.taken[side.other].update(intent.ref for intent in intents)
             _Resolution(draft, side, intents).run()
 
 
@@ -55,7 +56,9 @@ class _Resolution:
         self.source = draft.listings[side.other]
         self.by_name = [intent for intent in intents if intent.target is not None]
         self.by_number = sorted((i for i in intents if i.target is None), key=_urgency)
-        self.free: dict[Ref, None] = dict.fromkeys(draft.unlinked[side])
+        # A message that is being copied itself is nobody's copy, however much it looks like one.
+        own = draft.taken[side]
+        self.free: dict[Ref, None] = dict.fromkeys(ref for ref in draft.unlinked[side] if ref not in own)
 
     def run(self) -> None:
         if not self.listing.complete:
