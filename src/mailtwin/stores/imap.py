@@ -22,26 +22,9 @@ from mailtwin.errors import (
     MessageError,
     UnreachableError,
 )
-from mailtwin.imap import (
-    Append,
-    Command,
-    Create,
-    Delete,
-    Expunge,
-    Fetch,
-    List,
-    LiteralChunk,
-    LiteralStart,
-    Noop,
-    OpenRange,
-    Search,
-    Select,
-    StatusOf,
-    Subscribe,
-    UidExpunge,
-    responses,
-)
-from mailtwin.imap import Store as StoreCommand
+from mailtwin.imap import LiteralChunk, LiteralStart, OpenRange, responses
+from mailtwin.imap import commands as c
+from mailtwin.imap.commands import Taken
 from mailtwin.model import (
     Flags,
     Identity,
@@ -134,7 +117,7 @@ class ImapStore(Store):
         session = self.session
         status_items = self._status_items()
         in_one = bool(status_items) and session.has("LIST-STATUS")
-        answer = await session.run(List(status=status_items if in_one else ()))
+        answer = await session.run(c.List(status=status_items if in_one else ()))
         items = [item for item in answer.responses if isinstance(item, responses.ListItem)]
         if len(items) > MAILBOXES_MAX:
             raise MailboxError(f"{self.address} lists more than {MAILBOXES_MAX} mailboxes")
@@ -177,25 +160,25 @@ class ImapStore(Store):
 
     async def _ask_cursors(
         self, found: Mapping[MailboxName, MailboxInfo], status_items: tuple[str, ...]
-    ) -> list[responses.Untagged]:
+    ) -> list[Taken]:
         """One STATUS for each mailbox, pipelined, where LIST cannot do it."""
         if not status_items:
             return []
-        asked = [StatusOf(info.spelling, status_items) for info in found.values()]
+        asked = [c.StatusOf(info.spelling, status_items) for info in found.values()]
         answers = await self._run_all(asked)
         return [response for answer in answers if answer.ok for response in answer.responses]
 
     async def create(self, name: MailboxName) -> None:
         """CREATE and SUBSCRIBE; what exists already is no error (RFC 5530, ALREADYEXISTS)."""
         spelling = self._spell(name)
-        created, _subscribed = await self._run_all([Create(spelling), Subscribe(spelling)])
+        created, _subscribed = await self._run_all([c.Create(spelling), c.Subscribe(spelling)])
         if not created.ok and name not in (await self.mailboxes()).mailboxes:
             raise MailboxError(f"{self.address} refused to create {spelling!r}: {created.text}")
 
     async def remove_mailbox(self, name: MailboxName) -> None:
         """DELETE: the mailbox and its mail, not its children."""
         try:
-            await self.session.run(Delete(self._spell(name)))
+            await self.session.run(c.Delete(self._spell(name)))
         except CommandRefusedError as error:
             raise MailboxError(error.message) from error
 
@@ -212,7 +195,7 @@ class ImapStore(Store):
         except NameProblem as problem:
             raise MailboxError(f"{self.address} cannot hold a mailbox called {name}: {problem}") from None
 
-    async def _run_all(self, commands: Sequence[Command]) -> list[Result]:
+    async def _run_all(self, commands: Sequence[c.Command]) -> list[Result]:
         """The answers to pipelined commands; raises UnreachableError when one got none."""
         results = await self.session.run_all(commands)
         for result in results:
@@ -236,7 +219,7 @@ class ImapMailbox(Mailbox):
         """Selects the mailbox, or selects it anew so that everything new is visible."""
         condstore = self.store.session.has("CONDSTORE")
         try:
-            await self.store.session.run(Select(self.spelling, condstore=condstore))
+            await self.store.session.run(c.Select(self.spelling, condstore=condstore))
         except CommandRefusedError as error:
             raise MailboxError(error.message, hint=error.hint) from error
         self._fresh = True
@@ -278,7 +261,7 @@ class ImapMailbox(Mailbox):
             assert selected is not None
             if selected.exists == 0:
                 return {}, True
-            answer = await self.store.session.run(Fetch(OpenRange(1), ("UID", "FLAGS")))
+            answer = await self.store.session.run(c.Fetch(OpenRange(1), ("UID", "FLAGS")))
             flags = {
                 item.uid: make_flags(item.flags)
                 for item in answer.responses
@@ -286,7 +269,7 @@ class ImapMailbox(Mailbox):
             }
             if answer.complete and len(flags) == selected.exists:
                 return flags, True
-            await self.store.session.run(Noop())
+            await self.store.session.run(c.Noop())
         return flags, False
 
     async def identify(self, refs: Sequence[Ref]) -> dict[Ref, Identity]:
@@ -295,7 +278,7 @@ class ImapMailbox(Mailbox):
         sizes: dict[int, int] = {}
         for uids in uid_set(refs).split(SET_BYTES_MAX):
             answer = await self.store.session.run(
-                Fetch(uids, ("UID", "RFC822.SIZE", f"BODY.PEEK[{IDENTITY_SECTION}]"))
+                c.Fetch(uids, ("UID", "RFC822.SIZE", f"BODY.PEEK[{IDENTITY_SECTION}]"))
             )
             for item in answer.responses:
                 if isinstance(item, responses.Fetch) and item.uid in uids and item.uid is not None:
@@ -321,13 +304,15 @@ class ImapMailbox(Mailbox):
         """`BODY.PEEK[]` of many messages per command, each body into its spool as it comes (rule R13)."""
         missing = set(refs)
         for uids in uid_set(refs).split(SET_BYTES_MAX):
-            command = Fetch(uids, ("UID", "FLAGS", "INTERNALDATE", "BODY.PEEK[]"))
+            command = c.Fetch(uids, ("UID", "FLAGS", "INTERNALDATE", "BODY.PEEK[]"))
             bodies = _Bodies(spool)
             stream = self.store.session.stream(command)
             try:
                 async for item in stream:
                     fetched = bodies.take(item)
-                    if fetched is None or fetched.uid not in uids or fetched.uid not in missing:
+                    if fetched is None:
+                        continue
+                    if fetched.uid not in missing:
                         bodies.discard()
                         continue
                     missing.discard(fetched.uid)
@@ -343,7 +328,7 @@ class ImapMailbox(Mailbox):
         if not missing:
             return
         for uids in uid_set(missing).split(SET_BYTES_MAX):
-            answer = await self.store.session.run(Fetch(uids, ("UID", "FLAGS")))
+            answer = await self.store.session.run(c.Fetch(uids, ("UID", "FLAGS")))
             for item in answer.responses:
                 if isinstance(item, responses.Fetch) and item.uid in missing and item.uid is not None:
                     missing.discard(item.uid)
@@ -358,29 +343,29 @@ class ImapMailbox(Mailbox):
 
     async def store_flags(self, changes: Sequence[FlagChange]) -> None:
         """`UID STORE +FLAGS.SILENT` and `-FLAGS.SILENT`, grouped and pipelined."""
-        commands: list[Command] = []
+        commands: list[c.Command] = []
         for change in changes:
             for uids in uid_set(change.refs).split(SET_BYTES_MAX):
                 if change.add:
-                    commands.append(StoreCommand(uids, "+", change.add))
+                    commands.append(c.Store(uids, "+", change.add))
                 if change.remove:
-                    commands.append(StoreCommand(uids, "-", change.remove))
+                    commands.append(c.Store(uids, "-", change.remove))
         await self._all_ok(commands, "change flags")
 
     async def remove(self, refs: Sequence[Ref]) -> None:
         """`\\Deleted` and UID EXPUNGE; without UIDPLUS an EXPUNGE from which all other messages are kept safe."""
         mine = uid_set(refs)
         if self.store.session.has("UIDPLUS"):
-            commands: list[Command] = []
+            commands: list[c.Command] = []
             for uids in mine.split(SET_BYTES_MAX):
-                commands += [_mark(uids, "+"), UidExpunge(uids)]
+                commands += [_mark(uids, "+"), c.UidExpunge(uids)]
             await self._all_ok(commands, "remove messages")
         else:
             await self._expunge_alone(mine)
 
     async def _expunge_alone(self, mine: UidSet) -> None:
         """EXPUNGE takes everything marked \\Deleted: what others marked is unmarked meanwhile, and marked again."""
-        answer = await self.store.session.run(Search(("DELETED",)))
+        answer = await self.store.session.run(c.Search(("DELETED",)))
         marked = UidSet.of(
             uid for item in answer.responses if isinstance(item, responses.Search) for uid in item.numbers
         )
@@ -388,12 +373,12 @@ class ImapMailbox(Mailbox):
         await self._all_ok([_mark(uids, "-") for uids in others], "unmark messages of others")
         try:
             await self._all_ok(
-                [*(_mark(uids, "+") for uids in mine.split(SET_BYTES_MAX)), Expunge()], "remove messages"
+                [*(_mark(uids, "+") for uids in mine.split(SET_BYTES_MAX)), c.Expunge()], "remove messages"
             )
         finally:
             await self._all_ok([_mark(uids, "+") for uids in others], "mark messages of others again")
 
-    async def _all_ok(self, commands: Sequence[Command], what: str) -> None:
+    async def _all_ok(self, commands: Sequence[c.Command], what: str) -> None:
         results = await self.store.session.run_all(commands)
         for result in results:
             if result.lost is not None:
@@ -432,7 +417,7 @@ class ImapDelivery(Delivery):
     async def commit(self) -> list[Outcome]:
         """APPENDs, pipelined as far as the server's literals allow; the UID is taken from the answer (rule R4)."""
         commands = [
-            Append(self._mailbox.spelling, message.spool.chunks(), message.spool.size, flags, message.date)
+            c.Append(self._mailbox.spelling, message.spool.chunks(), message.spool.size, flags, message.date)
             for message, flags in self._staged
         ]
         results = await self._mailbox.store.session.run_all(commands)
@@ -440,7 +425,7 @@ class ImapDelivery(Delivery):
 
     def _outcome(self, result: Result) -> Outcome:
         if result.lost is not None:
-            return Unknown(finished=False, accepted=False, error=None)
+            return Unknown(finished=not result.sent, accepted=False)
         if not result.ok:
             # By the RFC nothing was stored. A server that says NO after it stored exists: the next listing tells.
             return Unknown(finished=True, accepted=False, error=_refusal(result))
@@ -544,8 +529,8 @@ def uid_set(refs: Iterable[Ref]) -> UidSet:
     return UidSet.of(cast(Iterable[int], refs))
 
 
-def _mark(uids: UidSet, sign: Literal["+", "-"]) -> Command:
-    return StoreCommand(uids, sign, make_flags((DELETED,)))
+def _mark(uids: UidSet, sign: Literal["+", "-"]) -> c.Command:
+    return c.Store(uids, sign, make_flags((DELETED,)))
 
 
 def _special_use(attributes: frozenset[str]) -> str:

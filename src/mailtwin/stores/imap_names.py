@@ -38,7 +38,9 @@ class Namespace:
         prefix, separator = namespaces.personal[0]
         others = [raw for raw, _ in (*namespaces.other_users, *namespaces.shared)]
         foreign = tuple(raw.decode("utf-8", "surrogateescape") for raw in others if raw)
-        return cls(prefix.decode("utf-8", "surrogateescape"), separator or (separators or [None])[0], foreign)
+        return cls(
+            prefix.decode("utf-8", "surrogateescape"), separator or next(iter(separators), None), foreign
+        )
 
     def parse(self, spelling: str, separator: str | None) -> MailboxName | None:
         """The name of a listed mailbox; None for one that is not the person's own. Raises NameProblem."""
