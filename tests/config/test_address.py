@@ -68,7 +68,7 @@ def test_maildir(
     expected = path.replace("HOME", "/home/somebody").replace("CWD", str(tmp_path))
     found = parse_address(address)
     assert found == MaildirSettings(Path(expected), layout)
-    assert found.address == f"maildir:{expected}"
+    assert parse_address(found.address) == found
 
 
 WRONG = [

@@ -1,1 +1,16 @@
 """What a person types: the commands of mailtwin."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """The entry point of the `mailtwin` script."""
+    try:
+        from mailtwin.cli.main import run
+
+        code = run()
+    except KeyboardInterrupt:  # before the commands could take care of it
+        code = 130
+    sys.exit(code)

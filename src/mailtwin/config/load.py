@@ -220,11 +220,15 @@ def _check_names(
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
+    known = list(known)
     if name in ("password", "pass", "passwd"):
         return (
             "a password is never written into the configuration; expected "
             f"{', '.join(key.name for key in schema.SECRET_KEYS)}, or none of them to be asked"
         )
+    for kind, keys in schema.STORE_KEYS.items():
+        if schema.TYPE.name in known and name in [key.name for key in keys]:
+            return f'unknown key here; only stores of type "{kind}" have it'
     return f"unknown key; {nearest(name, known)}"
 
 

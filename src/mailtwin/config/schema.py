@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-from mailtwin.config.settings import Auth, Layout, Tls
+from mailtwin.config.settings import INFO_SEPARATORS, Auth, Layout, Tls
 from mailtwin.model import MailboxName
 from mailtwin.planner.operations import Direction, Removals
 
@@ -112,15 +112,9 @@ def _command(value: object) -> tuple[str, ...] | str:
 
 
 def _separator(value: object) -> str:
-    if (
-        not isinstance(value, str)
-        or len(value) != 1
-        or value in "/,"
-        or not value.isprintable()
-        or value.isalnum()
-    ):
+    if value not in INFO_SEPARATORS:
         raise WrongValueError
-    return value
+    return str(value)
 
 
 def _names(value: object) -> tuple[tuple[MailboxName, MailboxName], ...]:
@@ -160,7 +154,7 @@ PORT: Kind[int | None] = Kind("a number from 1 to 65535", _port)
 PATH = Kind("a path", _path)
 STRINGS = Kind("a list of strings", _strings)
 COMMAND = Kind("a list of strings, or a line for the shell", _command)
-SEPARATOR = Kind("one punctuation character", _separator)
+SEPARATOR = Kind("one of " + ", ".join(f'"{value}"' for value in INFO_SEPARATORS), _separator)
 NAMES = Kind("a table of mailbox names", _names)
 
 
@@ -219,7 +213,8 @@ LAYOUT = Key(
     "layout",
     _choice(Layout),
     Layout.AUTO,
-    "How mailboxes lie in it: `maildir++` as `.Archive.2024`, `nested` as `Archive/2024`; `auto` looks.",
+    "How mailboxes lie in it: `maildir++` as `.Archive.2024`, INBOX being the directory itself; `nested` as "
+    "`Archive/2024`, INBOX being `INBOX`; `auto` looks, and takes `maildir++` for a new Maildir.",
     '"auto"',
 )
 INFO_SEPARATOR = Key(

@@ -40,8 +40,11 @@ class Auth(Enum):
     XOAUTH2 = "xoauth2"
 
 
+INFO_SEPARATORS = (":", ";", "!", "-")
+
+
 class Layout(Enum):
-    """How mailboxes lie in a Maildir: `maildir++` as `.Archive.2024`, `nested` as `Archive/2024`; INBOX is special."""
+    """How mailboxes lie in a Maildir, see `mailtwin.stores.layout`; `auto` looks; a new one gets `maildir++`."""
 
     AUTO = "auto"
     MAILDIR_PLUS_PLUS = "maildir++"
@@ -97,7 +100,9 @@ class MaildirSettings:
     @property
     def address(self) -> str:
         """The canonical address."""
-        return f"maildir:{self.path}"
+        option = "" if self.layout is Layout.AUTO else f"?layout={self.layout.value}"
+        path = str(self.path).replace("%", "%25").replace("?", "%3F")
+        return f"maildir:{path}{option}"
 
 
 StoreSettings: TypeAlias = ImapSettings | MaildirSettings

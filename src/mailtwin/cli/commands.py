@@ -1,0 +1,164 @@
+"""What `sync`, `plan`, `check` and `status` do: pairs one after the other, each with its own screenful and its error.
+
+A pair that fails does not keep the others from being tried; the exit code is that of the failures when they are all of
+one kind.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+from mailtwin.cli import runner
+from mailtwin.cli.output import Lines
+from mailtwin.cli.screen import JsonScreen, Screen, TextScreen
+from mailtwin.cli.targets import Overrides, find_pairs
+from mailtwin.config.build import Built, build_pair, with_stand_ins
+from mailtwin.config.secrets import ask_at_terminal
+from mailtwin.errors import ExitCode, MailtwinError
+from mailtwin.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line, parsed."""
+
+    targets: tuple[str, ...]
+    overrides: Overrides
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    approve_removals: bool = False
+
+
+def make_options(values: Mapping[str, Any]) -> Options:
+    """Options from what click hands over, by name; a command that lacks one has its default."""
+    overrides = {field.name: values[field.name] for field in fields(Overrides) if field.name in values}
+    own = {name: value for name, value in values.items() if name not in overrides}
+    return Options(overrides=Overrides(**overrides), **own)
+
+
+def make_screen(options: Options) -> Screen:
+    """The screen for this call: JSON where wanted, bars on a terminal, plain lines elsewhere."""
+    if options.as_json:
+        return JsonScreen(Lines(sys.stdout), Lines(sys.stderr), quiet=options.quiet)
+    if sys.stderr.isatty() and not options.quiet:
+        from mailtwin.cli import terminal
+
+        return terminal.make(sys.stdout, sys.stderr, verbose=options.verbose)
+    return TextScreen(Lines(sys.stdout), Lines(sys.stderr), quiet=options.quiet, verbose=options.verbose)
+
+
+def run(command: str, options: Options) -> int:
+    """Runs `sync`, `plan`, `check` or `status` and returns the exit code."""
+    return {"sync": sync, "plan": plan, "check": check, "status": status}[command](options)
+
+
+def sync(options: Options) -> int:
+    """Makes both sides of each pair hold the same mail."""
+    from mailtwin import engine
+
+    async def one(built: Built, screen: Screen) -> ExitCode:
+        left, right = built.pair.left.address, built.pair.right.address
+        with State.open(built.state, left=left, right=right, now=time.time) as state:
+            report = await engine.sync(built.pair, state, screen.event)
+        screen.report(report)
+        return report.exit_code
+
+    return _each(options, lambda built, screen: _online(built, screen, one))
+
+
+def plan(options: Options) -> int:
+    """Shows what `sync` would do."""
+    from mailtwin import engine
+
+    async def one(built: Built, screen: Screen) -> ExitCode:
+        with looking_ahead(built) as (ready, state):
+            planned = await engine.plan(ready.pair, state, screen.event)
+        screen.plan(planned)
+        return worst(problem.error.exit_code for problem in planned.problems)
+
+    return _each(options, lambda built, screen: _online(built, screen, one))
+
+
+def check(options: Options) -> int:
+    """Logs in on both sides and shows how each mailbox maps."""
+    from mailtwin import engine
+
+    async def one(built: Built, screen: Screen) -> ExitCode:
+        with looking_ahead(built) as (ready, _state):
+            report = await engine.check(ready.pair)
+        screen.check(report)
+        return ExitCode.NOT_IN_STEP if report.problems else ExitCode.OK
+
+    return _each(options, lambda built, screen: _online(built, screen, one))
+
+
+@contextmanager
+def looking_ahead(built: Built) -> Iterator[tuple[Built, State | None]]:
+    """The pair as a first run would find it, and its state, only for reading."""
+    left, right = built.pair.left.address, built.pair.right.address
+    state = State.read_only(built.state, left=left, right=right)
+    try:
+        yield with_stand_ins(built, agreed=state is not None and state.has_links()), state
+    finally:
+        if state is not None:
+            state.close()
+
+
+def status(options: Options) -> int:
+    """Shows the state of each pair; asks nobody and connects nowhere."""
+    from mailtwin.cli.status import read_status
+
+    def one(built: Built, screen: Screen) -> ExitCode:
+        screen.status(read_status(built.state, built.pair.left.address, built.pair.right.address))
+        return ExitCode.OK
+
+    return _each(options, one)
+
+
+def _online(built: Built, screen: Screen, work: Callable[[Built, Screen], Any]) -> ExitCode:
+    """Asks for passwords while nothing is open yet, then works until done or interrupted."""
+    for login in built.logins:
+        login.find()
+    result: ExitCode = runner.run(work(built, screen))
+    return result
+
+
+def _each(options: Options, work: Callable[[Built, Screen], ExitCode]) -> int:
+    screen = make_screen(options)
+    code = ExitCode.OK
+    try:
+        code = worst(_all(options, screen, work))
+    except MailtwinError as error:
+        code = error.exit_code
+        screen.error(error)
+    except (runner.InterruptedRunError, KeyboardInterrupt):
+        code = ExitCode.INTERRUPTED
+        raise
+    finally:
+        screen.end(code)
+    return code
+
+
+def _all(options: Options, screen: Screen, work: Callable[[Built, Screen], ExitCode]) -> Iterable[ExitCode]:
+    for settings in find_pairs(options.targets, options.overrides):
+        built = build_pair(settings, ask_at_terminal, approve_removals=options.approve_removals)
+        screen.begin(built.name, built.pair.left.address, built.pair.right.address)
+        try:
+            yield work(built, screen)
+        except MailtwinError as error:
+            screen.error(error)
+            yield error.exit_code
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """One exit code for several: 0 when all are, the code of the one kind of failure, else 3."""
+    kinds = set(codes) - {ExitCode.OK}
+    if len(kinds) <= 1:
+        return kinds.pop() if kinds else ExitCode.OK
+    return ExitCode.NOT_IN_STEP

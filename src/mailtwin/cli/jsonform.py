@@ -1,0 +1,237 @@
+"""The JSON that `--json` prints: one object per line, every one with `version` and `event`; documented in the README.
+
+Fields may be added under the same version; one that changes its meaning or goes away makes a new one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mailtwin.cli.status import PairStatus
+from mailtwin.cli.words import operation_kind
+from mailtwin.engine.report import (
+    CheckReport,
+    Connected,
+    Event,
+    Listed,
+    MailboxFinished,
+    MailboxResult,
+    MailboxStarted,
+    PairPlan,
+    PhaseStarted,
+    Problem,
+    ProblemFound,
+    Progress,
+    RunReport,
+)
+from mailtwin.errors import MailtwinError
+from mailtwin.model import Ref, Side
+from mailtwin.planner.operations import (
+    Adopt,
+    Copy,
+    Forget,
+    ForgetMailbox,
+    Identify,
+    MailboxOperation,
+    Operation,
+    Record,
+    Remove,
+    Reset,
+    StoreFlags,
+)
+from mailtwin.state import CopyRecord, MailboxRecord, RunRecord
+
+VERSION = 1
+"""The version of the format."""
+
+Json = dict[str, Any]
+
+
+def event(happened: Event) -> Json:
+    """One event of a run."""
+    match happened:
+        case Connected(side=side, address=address):
+            return {"event": "connected", "side": side.label, "address": address}
+        case Listed(total=total, changed=changed, operations=operations):
+            todo = list(map(mailbox_operation, operations))
+            return {"event": "listed", "mailboxes": total, "changed": changed, "mailbox_operations": todo}
+        case MailboxStarted(name=name, index=index, total=total):
+            return {"event": "mailbox-started", "mailbox": str(name), "index": index, "total": total}
+        case PhaseStarted(name=name, phase=phase, operations=operations):
+            named = {"mailbox": str(name), "phase": phase.name.lower()}
+            return {"event": "phase-started", **named, "operations": operations}
+        case Progress(name=name, phase=phase, done=done, total=total, transferred_bytes=size):
+            named = {"mailbox": str(name), "phase": phase.name.lower()}
+            return {"event": "progress", **named, "done": done, "total": total, "transferred_bytes": size}
+        case MailboxFinished(result=result):
+            return {"event": "mailbox-finished", **mailbox(result)}
+        case ProblemFound(problem=found):
+            return {"event": "problem", **problem(found)}
+
+
+def report(done: RunReport) -> Json:
+    """A whole run."""
+    return {
+        "event": "report",
+        "in_step": done.in_step,
+        "exit_code": done.exit_code.value,
+        "counts": done.counts.as_dict(),
+        "mailboxes": list(map(mailbox, done.mailboxes)),
+        "problems": list(map(problem, done.problems)),
+    }
+
+
+def mailbox(result: MailboxResult) -> Json:
+    """How one mailbox ended."""
+    return {
+        "mailbox": str(result.name),
+        "in_step": result.in_step,
+        "unchanged": result.unchanged,
+        "counts": result.counts.as_dict(),
+    }
+
+
+def error(found: MailtwinError) -> Json:
+    """An error without its place."""
+    return {
+        "kind": type(found).__name__,
+        "message": found.message,
+        "hint": found.hint,
+        "exit_code": found.exit_code.value,
+        "retry": found.retry.value,
+    }
+
+
+def problem(found: Problem) -> Json:
+    """A problem with its place; what does not apply is null."""
+    return {
+        **error(found.error),
+        "mailbox": None if found.mailbox is None else str(found.mailbox),
+        "side": None if found.side is None else found.side.label,
+        "ref": found.ref,
+        "message_id": found.message_id or None,
+    }
+
+
+# --- plan -----------------------------------------------------------------------------------------------------------
+
+
+def plan(planned: PairPlan) -> Json:
+    """Everything that a run would do."""
+    return {
+        "event": "plan",
+        "mailbox_operations": list(map(mailbox_operation, planned.mailbox_operations)),
+        "mailboxes": [
+            {
+                "mailbox": str(entry.name),
+                "in_step": entry.in_step,
+                "operations": list(map(operation, entry.plan)),
+            }
+            for entry in planned.mailboxes
+        ],
+        "problems": list(map(problem, planned.problems)),
+    }
+
+
+def mailbox_operation(todo: MailboxOperation) -> Json:
+    """What is planned for a mailbox as a whole."""
+    side = None if isinstance(todo, ForgetMailbox) else todo.side.label
+    return {
+        "operation": _kebab(type(todo).__name__),
+        "mailbox": str(todo.name),
+        "side": side,
+        "why": todo.why,
+    }
+
+
+def operation(todo: Operation) -> Json:
+    """One operation: what, on which side, on which messages, with which flags, why."""
+    form: Json = {"operation": _kebab(type(todo).__name__), "what": operation_kind(todo), "why": todo.why}
+    match todo:
+        case Reset(side=side, old=old, new=new):
+            form |= {"side": side.label, "old": old, "new": new}
+        case Identify(side=side, refs=refs):
+            form |= {"side": side.label, "refs": list(refs)}
+        case Copy(source=source, ref=ref, flags=flags):
+            form |= {"side": source.other.label, **_refs(source, ref), "flags": sorted(flags)}
+        case Adopt(left=left, right=right, flags=flags):
+            form |= {"left": left, "right": right, "flags": sorted(flags)}
+        case StoreFlags(link=link, side=side, add=add, remove=remove):
+            form |= {"side": side.label, "left": link.left, "right": link.right}
+            form |= {"add": sorted(add), "remove": sorted(remove)}
+        case Record(link=link, flags=flags):
+            form |= {"left": link.left, "right": link.right, "flags": sorted(flags)}
+        case Remove(side=side, ref=ref):
+            form |= {"side": side.label, **_refs(side, ref)}
+        case Forget(link=link):
+            form |= {"left": link.left, "right": link.right}
+        case _:  # Settle, Abandon, Unresolved: an interrupted copy
+            form |= {"side": todo.intent.source.other.label, **_refs(todo.intent.source, todo.intent.ref)}
+    return form
+
+
+def _refs(side: Side, ref: Ref) -> Json:
+    return {side.label: ref}
+
+
+def _kebab(name: str) -> str:
+    return "".join("-" + char.lower() if char.isupper() else char for char in name).lstrip("-")
+
+
+# --- check and status -----------------------------------------------------------------------------------------------
+
+
+def check(found: CheckReport) -> Json:
+    """How the mailboxes map."""
+    return {
+        "event": "check",
+        "left": list(found.sides[Side.LEFT]),
+        "right": list(found.sides[Side.RIGHT]),
+        "mailboxes": [
+            {"mailbox": str(row.name), "left": row.left or None, "right": row.right or None, "what": row.what}
+            for row in found.rows
+        ],
+        "problems": [{"mailbox": name, "message": why} for name, why in found.problems],
+    }
+
+
+def status(found: PairStatus) -> Json:
+    """A pair's state."""
+    return {
+        "event": "status",
+        "left": found.left,
+        "right": found.right,
+        "state": str(found.path),
+        "runs": list(map(_run, found.runs)),
+        "links": found.links,
+        "open_intents": found.intents,
+        "mailboxes": list(map(_record, found.mailboxes)),
+        "unresolved": list(map(_copy, found.unresolved)),
+    }
+
+
+def _run(run: RunRecord) -> Json:
+    return {
+        "run": run.run,
+        "command": run.command,
+        "began": run.began,
+        "ended": run.ended,
+        "outcome": run.outcome,
+        "counts": dict(run.counts),
+    }
+
+
+def _record(record: MailboxRecord) -> Json:
+    return {"mailbox": str(record.name), "links": record.links, "open_intents": record.intents}
+
+
+def _copy(record: CopyRecord) -> Json:
+    return {
+        "mailbox": str(record.mailbox),
+        "source": record.intent.source.label,
+        "ref": record.intent.ref,
+        "size": record.size,
+        "sha256": record.sha256,
+        "message_id": record.message_id or None,
+        "begun": record.begun,
+    }

@@ -1,0 +1,180 @@
+"""The commands of `mailtwin`. Each imports what it needs when it runs, so that a run with nothing to do starts quickly.
+
+What is shown where: results on standard output, everything else on standard error. Every error that is not a mistake
+of ours is one paragraph with an exit code, never a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mailtwin.cli.exitcodes import as_help
+from mailtwin.errors import ExitCode, MailtwinError
+
+F = TypeVar("F", bound=Callable[..., Any])
+DIRECTIONS = ("two-way", "left-to-right", "right-to-left")
+REMOVALS = ("propagate", "keep", "restore")
+LAYOUTS = ("auto", "maildir++", "nested")
+_PATH = click.Path(path_type=Path)
+
+EPILOG = f"""\b
+Exit codes:
+{as_help()}
+"""
+
+
+@click.group(
+    epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="mailtwin", message="%(prog)s %(version)s")
+def commands() -> None:
+    """Keep two mail stores identical: IMAP with IMAP, IMAP with Maildir.
+
+    A pair is named by the configuration file, or by two addresses:
+
+    \b
+      mailtwin sync imaps://user@host/ maildir:~/Mail
+    """
+
+
+def _options(*names: str) -> Callable[[F], F]:
+    """The options of these names, in the order of `_OPTIONS`, and the targets."""
+
+    def decorate(function: F) -> F:
+        for name, option in reversed(_OPTIONS.items()):
+            if name in names:
+                function = option(function)
+        return click.argument("targets", nargs=-1, metavar="[PAIR...|LEFT RIGHT]")(function)
+
+    return decorate
+
+
+_OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "config": click.option("--config", type=_PATH, help="Read this configuration file."),
+    "direction": click.option(
+        "--direction", type=click.Choice(DIRECTIONS), help="Which sides may be changed [two-way]."
+    ),
+    "removals": click.option(
+        "--removals",
+        type=click.Choice(REMOVALS),
+        help="What becomes of a message that was removed on one side [propagate].",
+    ),
+    "include": click.option(
+        "--include",
+        multiple=True,
+        metavar="GLOB",
+        help="Only these mailboxes; may be given several times [*].",
+    ),
+    "exclude": click.option(
+        "--exclude", multiple=True, metavar="GLOB", help="Not these mailboxes; may be given several times."
+    ),
+    "approve_removals": click.option(
+        "--approve-removals", is_flag=True, help="Remove even implausibly many messages, this once."
+    ),
+    "layout": click.option(
+        "--layout", type=click.Choice(LAYOUTS), help="How mailboxes lie in the Maildir [auto]."
+    ),
+    "ca_file": click.option(
+        "--ca-file", type=_PATH, help="Trust the certificates (PEM) in this file as well."
+    ),
+    "state_dir": click.option("--state-dir", type=_PATH, help="Keep the state in this directory."),
+    "json": click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line."),
+    "quiet": click.option("-q", "--quiet", is_flag=True, help="Print nothing as long as all is well."),
+    "verbose": click.option("-v", "--verbose", is_flag=True, help="Print a line for each operation."),
+}
+
+
+def _run(command: str, **values: Any) -> int:
+    from mailtwin.cli import commands as implementation
+
+    return implementation.run(command, implementation.make_options(values))
+
+
+@commands.command()
+@_options(*_OPTIONS)
+def sync(**values: Any) -> int:
+    """Make both sides hold the same mail.
+
+    Without arguments all pairs of the configuration file, one after the other. Ends with exit code 0 when both sides
+    are in step. May be interrupted at any moment; the next run goes on from there.
+    """
+    return _run("sync", **values)
+
+
+@commands.command()
+@_options(*(name for name in _OPTIONS if name not in ("approve_removals", "quiet")))
+def plan(**values: Any) -> int:
+    """Show what `sync` would do and why, and do nothing."""
+    return _run("plan", **values)
+
+
+@commands.command()
+@_options("config", "layout", "state_dir", "json")
+def status(**values: Any) -> int:
+    """Show the last runs, and what is open. Reads the state only; works while a run is going on."""
+    return _run("status", **values)
+
+
+@commands.command()
+@_options("config", "direction", "include", "exclude", "layout", "ca_file", "state_dir", "json")
+def check(**values: Any) -> int:
+    """Log in on both sides and show how each mailbox maps. Changes nothing."""
+    return _run("check", **values)
+
+
+@commands.command()
+@click.option("--keep", type=_PATH, metavar="DIR", help="Keep the Maildir and the state in DIR.")
+def demo(keep: Path | None) -> int:
+    """Watch two simulated servers and a Maildir become one. Needs no account and no network."""
+    from mailtwin.cli.demo import demo as run_demo
+
+    return run_demo(keep)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code; raises nothing but SystemExit's kin."""
+    from mailtwin.cli.output import Lines, prepare_streams
+    from mailtwin.cli.runner import InterruptedRunError
+    from mailtwin.cli.screen import error_lines
+
+    prepare_streams()
+    errors = Lines(sys.stderr)
+    try:
+        return int(commands.main(arguments, prog_name="mailtwin", standalone_mode=False) or 0)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as wrong:
+        for line in _usage_lines(wrong):
+            errors.write(line)
+        return ExitCode.USAGE
+    except MailtwinError as error:
+        for line in error_lines(error):
+            errors.write(line)
+        return error.exit_code
+    except (InterruptedRunError, KeyboardInterrupt, click.Abort):
+        errors.write("interrupted; the next run goes on from here")
+        return ExitCode.INTERRUPTED
+    except Exception:  # noqa: BLE001 - the last place: everything else is a mistake of ours, and is shown whole
+        return _apologise(errors)
+
+
+def _usage_lines(wrong: click.ClickException) -> list[str]:
+    lines = [f"error: {wrong.format_message()}"]
+    context = wrong.ctx if isinstance(wrong, click.UsageError) else None
+    return [*lines, f"hint: {context.command_path} --help"] if context is not None else lines
+
+
+def _apologise(errors: Any) -> int:
+    import traceback
+
+    errors.write(traceback.format_exc().rstrip())
+    errors.write(
+        "error: This is a mistake in mailtwin, for which we apologise; please report the lines above."
+    )
+    errors.write("hint: No mail is lost by it: what was done is noted, and the next run goes on from there.")
+    return ExitCode.FAILED

@@ -1,0 +1,255 @@
+"""How results and progress reach whoever called: one interface, and its two plain forms, text and JSON.
+
+Results go to standard output, everything else to standard error. `mailtwin.cli.terminal` is the third form, with
+progress bars and coloured tables; it is imported only where there is a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from mailtwin.cli import jsonform, words
+from mailtwin.cli.output import Lines, aligned
+from mailtwin.cli.status import PairStatus, outcome
+from mailtwin.engine.report import (
+    CheckReport,
+    Event,
+    Listed,
+    MailboxFinished,
+    MailboxResult,
+    PairPlan,
+    ProblemFound,
+    Progress,
+    RunReport,
+)
+from mailtwin.errors import MailtwinError
+from mailtwin.model import Side
+
+PROGRESS_S = 10.0
+"""Without a terminal, a long phase says so often that it is alive: the line lands in a log."""
+
+
+class Screen(ABC):
+    """Shows what happens. All methods may be called for several pairs, one after the other, each after `begin`."""
+
+    @abstractmethod
+    def begin(self, name: str, left: str, right: str) -> None:
+        """Work on a pair begins; `left` and `right` are its addresses."""
+
+    @abstractmethod
+    def event(self, event: Event) -> None:
+        """The engine tells of its progress."""
+
+    @abstractmethod
+    def report(self, report: RunReport) -> None:
+        """A synchronisation ended."""
+
+    @abstractmethod
+    def plan(self, plan: PairPlan) -> None:
+        """A plan was made."""
+
+    @abstractmethod
+    def check(self, report: CheckReport) -> None:
+        """The mailboxes were looked at."""
+
+    @abstractmethod
+    def status(self, status: PairStatus) -> None:
+        """A state was read."""
+
+    @abstractmethod
+    def error(self, error: MailtwinError) -> None:
+        """Work on the pair ended with an error."""
+
+    def end(self, exit_code: int) -> None:
+        """Everything ended."""
+
+    def pause(self) -> None:
+        """Something else will use the terminal."""
+
+
+def error_lines(error: MailtwinError) -> list[str]:
+    """An error as people see it: one paragraph, and what they can do about it."""
+    return [f"error: {error.message}", *([f"hint: {error.hint}"] if error.hint else [])]
+
+
+class TextScreen(Screen):
+    """Plain lines. `quiet`: nothing as long as all is well. `verbose`: a line for each operation and each event."""
+
+    def __init__(
+        self,
+        out: Lines,
+        err: Lines,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.out = out
+        self.err = err
+        self.quiet = quiet
+        self.verbose = verbose
+        self.now_s = now_s
+        self.name = ""
+        self.addresses = ""
+        self._began_s = now_s()
+        self._shown_s = now_s()
+        self._problems_shown = 0
+
+    def begin(self, name: str, left: str, right: str) -> None:
+        self.addresses = f"{left} <-> {right}"
+        self.name = "" if name == self.addresses else f"{name}: "
+        self._began_s = self._shown_s = self.now_s()
+        self._problems_shown = 0
+
+    def title(self, lines: Lines) -> None:
+        """Says which pair the following is about."""
+        lines.write(f"{self.name}{self.addresses}")
+
+    def event(self, event: Event) -> None:
+        if self.quiet:
+            return
+        match event:
+            case Listed(total=total, changed=changed, operations=operations):
+                self.title(self.err)
+                self.err.write(f"{words.number(total, 'mailbox')}, {changed:,} to look into")
+                for operation in operations:
+                    self.err.write(f"{operation.name}: {words.mailbox_operation(operation)}")
+            case MailboxFinished(result=result) if self.verbose or _is_news(result):
+                self.err.write(words.mailbox_line(result))
+                self._shown_s = self.now_s()
+            case ProblemFound(problem=problem) if self.verbose:
+                self.err.write(f"problem: {words.problem_line(problem)}")
+            case Progress() if self.now_s() - self._shown_s >= PROGRESS_S:
+                self._shown_s = self.now_s()
+                size = words.size(event.transferred_bytes)
+                done = f"{event.done:,} of {event.total:,}"
+                self.err.write(f"{event.name}: {words.PHASES[event.phase]}, {done} ({size})")
+            case _:
+                pass
+
+    def report(self, report: RunReport) -> None:
+        for line in words.problem_lines(report.problems):
+            self.err.write(line)
+        if self.quiet and report.in_step:
+            return
+        outcome = "in step" if report.in_step else "not in step"
+        took = words.duration(self.now_s() - self._began_s)
+        self.out.write(f"{self.name}{outcome}: {words.counts(report.counts)}; {took}")
+
+    def plan(self, plan: PairPlan) -> None:
+        self.title(self.out)
+        lines: dict[str, list[str]] = {}
+        for operation in plan.mailbox_operations:
+            lines.setdefault(str(operation.name), []).append(words.mailbox_operation(operation))
+        for entry in plan.mailboxes:
+            lines.setdefault(str(entry.name), []).extend(words.plan_lines(entry.plan, verbose=self.verbose))
+        rows = [
+            (name if not index else "", line)
+            for name in sorted(lines)
+            for index, line in enumerate(lines[name])
+        ]
+        for line in aligned(rows) or ["nothing to do"]:
+            self.out.write(line)
+        for line in words.problem_lines(plan.problems):
+            self.err.write(line)
+
+    def check(self, report: CheckReport) -> None:
+        self.title(self.out)
+        for side in Side:
+            for line in report.sides[side]:
+                self.out.write(f"{side.label}: {line}")
+        self.table(
+            ("left", "right", ""), [(row.left or "-", row.right or "-", row.what) for row in report.rows]
+        )
+        for name, why in report.problems:
+            self.err.write(f"problem: {name}: {why}")
+
+    def status(self, status: PairStatus) -> None:
+        self.title(self.out)
+        self.out.write(f"state: {status.path}")
+        if not status.runs:
+            self.out.write("no run yet")
+            return
+        messages = words.number(status.links, "message")
+        self.out.write(f"{words.number(len(status.mailboxes), 'mailbox')}, {messages} in agreement")
+        if status.intents:
+            where = ", ".join(map(str, status.busy_mailboxes))
+            self.out.write(
+                f"{words.number(status.intents, 'operation')} begun and not seen to end, in: {where}"
+            )
+        for copy in status.unresolved:
+            who = copy.message_id or f"{words.size(copy.size)}, SHA-256 {copy.sha256[:16]}"
+            place = f"{copy.mailbox}: {words.message(copy.intent.ref)} of the {copy.intent.source.label}"
+            self.out.write(f"unresolved: {place} ({who}): stored on the other side, and not found there")
+        self.table(
+            ("began", "run", "outcome", "done"),
+            [
+                (local_time(run.began), run.command, outcome(run), words.run_counts(run.counts))
+                for run in status.runs
+            ],
+        )
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table on standard output."""
+        if rows:
+            for line in aligned([tuple(head), *map(tuple, rows)]):
+                self.out.write(line)
+
+    def error(self, error: MailtwinError) -> None:
+        for line in error_lines(error):
+            self.err.write(line)
+
+
+def _is_news(result: MailboxResult) -> bool:
+    return not result.in_step or any(result.counts.as_dict().values())
+
+
+def local_time(seconds: float) -> str:
+    """A moment for people, in their own time zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+class JsonScreen(Screen):
+    """One JSON object per line on standard output; errors also as text on standard error."""
+
+    def __init__(self, out: Lines, err: Lines, *, quiet: bool = False) -> None:
+        self._out = out
+        self._err = err
+        self._quiet = quiet
+        self._pair: str | None = None
+
+    def begin(self, name: str, left: str, right: str) -> None:
+        self._pair = name
+        self._write({"event": "begin", "left": left, "right": right})
+
+    def event(self, event: Event) -> None:
+        if not self._quiet:
+            self._write(jsonform.event(event))
+
+    def report(self, report: RunReport) -> None:
+        self._write(jsonform.report(report))
+
+    def plan(self, plan: PairPlan) -> None:
+        self._write(jsonform.plan(plan))
+
+    def check(self, report: CheckReport) -> None:
+        self._write(jsonform.check(report))
+
+    def status(self, status: PairStatus) -> None:
+        self._write(jsonform.status(status))
+
+    def error(self, error: MailtwinError) -> None:
+        self._write({"event": "error", **jsonform.error(error)})
+        for line in error_lines(error):
+            self._err.write(line)
+
+    def end(self, exit_code: int) -> None:
+        self._pair = None
+        self._write({"event": "end", "exit_code": exit_code})
+
+    def _write(self, form: jsonform.Json) -> None:
+        # ASCII, so that neither the locale nor a name that is not Unicode can spoil a line.
+        self._out.write(json.dumps({"version": jsonform.VERSION, "pair": self._pair, **form}))

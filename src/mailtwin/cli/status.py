@@ -1,0 +1,66 @@
+"""What `mailtwin status` shows of one pair, read from its state alone: no network, and a run may be going on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailtwin.model import MailboxName
+from mailtwin.state import CopyRecord, MailboxRecord, RunRecord, State
+
+RUNS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PairStatus:
+    """A pair's state. `path` is where it lies; without any run yet, everything is empty."""
+
+    left: str
+    right: str
+    path: Path
+    runs: tuple[RunRecord, ...] = ()
+    mailboxes: tuple[MailboxRecord, ...] = ()
+    copies: tuple[CopyRecord, ...] = ()
+
+    @property
+    def links(self) -> int:
+        """Messages that both sides agree on."""
+        return sum(record.links for record in self.mailboxes)
+
+    @property
+    def intents(self) -> int:
+        """Copies and flag changes that were begun and not seen to end."""
+        return sum(record.intents for record in self.mailboxes)
+
+    @property
+    def unresolved(self) -> tuple[CopyRecord, ...]:
+        """Copies that a server said it stored, and that were not found there when last looked for."""
+        return tuple(record for record in self.copies if record.intent.finished and record.intent.accepted)
+
+    @property
+    def busy_mailboxes(self) -> tuple[MailboxName, ...]:
+        """Mailboxes with something open."""
+        return tuple(record.name for record in self.mailboxes if record.intents)
+
+
+def read_status(path: Path, left: str, right: str) -> PairStatus:
+    """The status of the pair whose state is at `path`. Raises StateError and StorageError."""
+    state = State.read_only(path, left=left, right=right)
+    if state is None:
+        return PairStatus(left, right, path)
+    with state:
+        return PairStatus(
+            left,
+            right,
+            path,
+            tuple(state.runs(RUNS_SHOWN)),
+            tuple(state.mailboxes().values()),
+            tuple(state.copies()),
+        )
+
+
+def outcome(run: RunRecord) -> str:
+    """How a run ended, in words."""
+    if run.outcome is None:
+        return "running, or killed"
+    return run.outcome

@@ -1,0 +1,219 @@
+"""Reports and plans in words: pure functions from the engine's values to text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+
+from mailtwin.engine.report import Counts, MailboxResult, Problem
+from mailtwin.model import Flags, Ref, format_flags
+from mailtwin.planner.operations import (
+    Abandon,
+    Adopt,
+    Copy,
+    CreateMailbox,
+    Forget,
+    ForgetMailbox,
+    HoldMailbox,
+    Identify,
+    MailboxOperation,
+    Operation,
+    Phase,
+    Plan,
+    Record,
+    Remove,
+    RemoveMailbox,
+    Reset,
+    Settle,
+    StoreFlags,
+    Unresolved,
+)
+
+PHASES: Mapping[Phase, str] = {
+    Phase.RESET: "pairing anew",
+    Phase.SETTLE: "settling interrupted copies",
+    Phase.IDENTIFY: "recognising",
+    Phase.COPY: "copying",
+    Phase.FLAGS: "setting flags",
+    Phase.REMOVE: "removing",
+    Phase.FORGET: "tidying up",
+}
+
+
+def number(count: int, noun: str) -> str:
+    """`1 message`, `2 messages`, `12,345 messages`."""
+    plural = f"{noun}es" if noun.endswith(("x", "s")) else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"
+
+
+def size(count: int) -> str:
+    """A number of bytes for people."""
+    if count < 1024:
+        return number(count, "byte")
+    value = float(count)
+    for unit in ("KiB", "MiB", "GiB"):
+        value /= 1024
+        if value < 1024:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1024:.1f} TiB"
+
+
+def duration(seconds: float) -> str:
+    """A span of time for people."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def counts(done: Counts) -> str:
+    """What was done, or `nothing to do`."""
+    parts = []
+    if done.copied_to_left:
+        parts.append(f"{done.copied_to_left:,} copied to the left")
+    if done.copied_to_right:
+        parts.append(f"{done.copied_to_right:,} copied to the right")
+    if parts and done.transferred_bytes:
+        parts[-1] += f" ({size(done.transferred_bytes)})"
+    if done.adopted:
+        parts.append(f"{done.adopted:,} recognised on both sides")
+    for count, side in ((done.flags_left, "left"), (done.flags_right, "right")):
+        if count:
+            parts.append(f"{number(count, 'flag change')} on the {side}")
+    for count, side in ((done.removed_left, "left"), (done.removed_right, "right")):
+        if count:
+            parts.append(f"{count:,} removed on the {side}")
+    return ", ".join(parts) or "nothing to do"
+
+
+def run_counts(done: Mapping[str, int]) -> str:
+    """The counts of a run as the state keeps them; those of another version are passed over."""
+    known = {field.name for field in fields(Counts)}
+    return counts(Counts(**{name: count for name, count in done.items() if name in known}))
+
+
+def mailbox_line(result: MailboxResult) -> str:
+    """How one mailbox ended."""
+    return f"{result.name}: {counts(result.counts)}{'' if result.in_step else '; not in step'}"
+
+
+# --- plans ----------------------------------------------------------------------------------------------------------
+
+
+def message(ref: Ref) -> str:
+    """A message as its store knows it."""
+    return f"UID {ref}" if isinstance(ref, int) else ref
+
+
+def _flag_change(add: Flags, remove: Flags) -> str:
+    parts = [f"add {format_flags(add)}"] if add else []
+    return " and ".join(parts + ([f"remove {format_flags(remove)}"] if remove else []))
+
+
+def operation_kind(operation: Operation) -> str:
+    """What an operation does, without the message: operations of one kind and reason are counted together."""
+    match operation:
+        case Reset(side=side):
+            return f"pair anew with the {side.label}"
+        case Settle():
+            return "make sure of an interrupted copy"
+        case Abandon():
+            return "give up an interrupted copy"
+        case Unresolved():
+            return "unresolved, left for a person"
+        case Identify(side=side):
+            return f"look at headers on the {side.label}"
+        case Copy(source=source):
+            return f"copy to the {source.other.label}"
+        case Adopt():
+            return "recognise on both sides"
+        case StoreFlags(side=side):
+            return f"set flags on the {side.label}"
+        case Record():
+            return "note flags"
+        case Remove(side=side):
+            return f"remove on the {side.label}"
+        case Forget():
+            return "forget"
+
+
+def operation_line(operation: Operation) -> str:
+    """One operation with its message, without the reason."""
+    kind = operation_kind(operation)
+    match operation:
+        case Reset():
+            return kind
+        case Settle(intent=intent) | Abandon(intent=intent) | Unresolved(intent=intent):
+            return f"{kind}: {message(intent.ref)} of the {intent.source.label}"
+        case Identify(refs=refs):
+            return f"{kind}: {number(len(refs), 'message')}"
+        case Copy(source=source, ref=ref):
+            return f"{kind}: {message(ref)} of the {source.label}"
+        case Adopt(left=left, right=right):
+            return f"{kind}: {message(left)} and {message(right)}"
+        case StoreFlags(link=link, side=side, add=add, remove=remove):
+            return f"{kind}: {message(link.ref(side))}, {_flag_change(add, remove)}"
+        case Record(link=link) | Forget(link=link):
+            return f"{kind}: {message(link.left)} and {message(link.right)}"
+        case Remove(ref=ref):
+            return f"{kind}: {message(ref)}"
+
+
+def _weight(operation: Operation) -> int:
+    return len(operation.refs) if isinstance(operation, Identify) else 1
+
+
+def plan_lines(plan: Plan, *, verbose: bool) -> list[str]:
+    """A mailbox's plan: operations counted by kind and reason, or each on a line of its own."""
+    if verbose:
+        return [f"{operation_line(operation)} ({operation.why})" for operation in plan]
+    grouped: Counter[tuple[str, str]] = Counter()
+    for operation in plan:
+        grouped[operation_kind(operation), operation.why] += _weight(operation)
+    return [f"{kind}: {number(count, 'message')} ({why})" for (kind, why), count in grouped.items()]
+
+
+def mailbox_operation(operation: MailboxOperation) -> str:
+    """What is planned for a mailbox as a whole, with its reason."""
+    return f"{_mailbox_kind(operation)} ({operation.why})"
+
+
+def _mailbox_kind(operation: MailboxOperation) -> str:
+    match operation:
+        case CreateMailbox(side=side):
+            return f"create on the {side.label}"
+        case HoldMailbox(side=side):
+            return f"hold: nothing is done while it is missing on the {side.label}"
+        case RemoveMailbox(side=side):
+            return f"remove on the {side.label}"
+        case ForgetMailbox():
+            return "forget"
+
+
+# --- problems -------------------------------------------------------------------------------------------------------
+
+
+def problem_line(problem: Problem) -> str:
+    """One problem without its mailbox."""
+    who = [] if problem.side is None else [f"on the {problem.side.label}"]
+    if problem.ref is not None:
+        who.append(message(problem.ref))
+    if problem.message_id:
+        who.append(problem.message_id)
+    return f"{', '.join(who)}: {problem.error.message}" if who else problem.error.message
+
+
+def problem_lines(problems: Iterable[Problem]) -> list[str]:
+    """All problems, grouped by mailbox, each hint once."""
+    grouped: dict[str, list[Problem]] = {}
+    for problem in problems:
+        grouped.setdefault("" if problem.mailbox is None else str(problem.mailbox), []).append(problem)
+    lines: list[str] = []
+    for mailbox in sorted(grouped):
+        lines.append(f"problems in {mailbox}:" if mailbox else "problems:")
+        lines += [f"  {problem_line(problem)}" for problem in grouped[mailbox]]
+        hints = dict.fromkeys(problem.error.hint for problem in grouped[mailbox] if problem.error.hint)
+        lines += [f"  hint: {hint}" for hint in hints]
+    return lines

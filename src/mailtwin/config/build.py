@@ -1,0 +1,142 @@
+"""Settings to the engine's values: stores that are not connected yet, and pairs of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from mailtwin.client import Credentials, Endpoint, Secret
+from mailtwin.config.globs import selector
+from mailtwin.config.secrets import Ask, find_secret
+from mailtwin.config.settings import ImapSettings, MaildirSettings, PairSettings, StoreSettings, Tls
+from mailtwin.engine import Pair
+from mailtwin.model import Side
+from mailtwin.planner import NameMap
+from mailtwin.state import state_path
+from mailtwin.stores.base import Store
+
+_SECURITY: Mapping[Tls, Literal["tls", "starttls", "plain"]] = {
+    Tls.IMPLICIT: "tls",
+    Tls.STARTTLS: "starttls",
+    Tls.OFF: "plain",
+}
+
+
+@dataclass(slots=True)
+class Login:
+    """The credentials of one side: found when first wanted, and kept. `find` may ask a person."""
+
+    settings: ImapSettings
+    side: Side
+    ask: Ask
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    _found: Credentials | None = None
+
+    def find(self) -> Credentials:
+        """The credentials. Raises SecretError."""
+        if self._found is None:
+            secret = Secret(find_secret(self.settings, self.side, self.ask, self.environ))
+            self._found = Credentials(self.settings.user, secret, self.settings.auth.value)
+        return self._found
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A pair that is ready to run, where its state is, and the logins that it will need."""
+
+    settings: PairSettings
+    pair: Pair
+    state: Path
+    logins: tuple[Login, ...]
+
+    @property
+    def name(self) -> str:
+        """What people call the pair."""
+        return self.settings.name
+
+
+def build_pair(settings: PairSettings, ask: Ask, *, approve_removals: bool = False) -> Built:
+    """The pair and its state's place. Touches neither network nor disk. Raises ConfigurationError."""
+    logins: list[Login] = []
+    left, right = (
+        _build_store(store, side, ask, logins)
+        for side, store in ((Side.LEFT, settings.left), (Side.RIGHT, settings.right))
+    )
+    pair = Pair(
+        left=left,
+        right=right,
+        policy=settings.policy,
+        names=NameMap(settings.rename),
+        select=selector(settings.include, settings.exclude),
+        approve_removals=approve_removals,
+    )
+    directory = settings.state_dir or default_state_dir()
+    return Built(settings, pair, state_path(directory, left.address, right.address), tuple(logins))
+
+
+def default_state_dir() -> Path:
+    """Where states are kept: `mailtwin` in `$XDG_STATE_HOME`, else in `~/.local/state`."""
+    import platformdirs
+
+    return platformdirs.user_state_path("mailtwin")
+
+
+def _build_store(settings: StoreSettings, side: Side, ask: Ask, logins: list[Login]) -> Store:
+    if isinstance(settings, MaildirSettings):
+        from mailtwin.stores.maildir import MaildirStore
+
+        return MaildirStore(settings.path, layout=settings.layout.value, separator=settings.info_separator)
+    from mailtwin.stores.imap import ImapStore
+
+    login = Login(settings, side, ask)
+    logins.append(login)
+    endpoint = Endpoint(
+        settings.host,
+        settings.port,
+        _SECURITY[settings.tls],
+        settings.ca_file,
+        # Asked for in so many words: an address of that kind says tls=off, a configuration tls = "off".
+        allow_plain=settings.tls is Tls.OFF,
+    )
+    return ImapStore(endpoint, login.find, settings.user)
+
+
+def with_stand_ins(built: Built, *, agreed: bool) -> Built:
+    """`built` for looking ahead: a Maildir that the first run would create is an empty store in memory.
+
+    `agreed`: both sides agreed on something before; then a missing Maildir is missing, and nothing stands in for it.
+    """
+    if agreed:
+        return built
+    pair, settings = built.pair, built.settings
+    if isinstance(settings.left, MaildirSettings) and not _is_there(settings.left.path):
+        pair = replace(pair, left=_not_yet(pair.left.address))
+    if isinstance(settings.right, MaildirSettings) and not _is_there(settings.right.path):
+        pair = replace(pair, right=_not_yet(pair.right.address))
+    return replace(built, pair=pair)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything at `path`; what cannot be read is, and the store will say why."""
+    try:
+        return any(path.iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def _not_yet(address: str) -> Store:
+    """An empty store that says so. Memory is imported here because only a look ahead needs it."""
+    from mailtwin.stores.memory import MemoryStore
+
+    class NotYet(MemoryStore):
+        """A Maildir that does not exist."""
+
+        def describe(self) -> tuple[str, ...]:
+            return self.address, "does not exist yet; the first sync creates it"
+
+    return NotYet(address)
