@@ -70,14 +70,14 @@ def _store(session: Session, args: Cursor, *, by_uid: bool) -> Reply:
     if limit is not None:
         session.enable_condstore()
     present = [message for message in map(view.mailbox.get, uids) if message is not None]
-    modified = [message.uid for message in present if limit is not None and message.modseq > limit]
+    modified = {message.uid: None for message in present if limit is not None and message.modseq > limit}
     for message in present:
         if message.uid not in modified:
             _store_one(session, message, kind, flags)
             _tell_store(session, message.uid, silent=kind != action, by_uid=by_uid)
     code = None
     if modified:
-        code = "MODIFIED " + format_set(modified if by_uid else [view.seq(uid) or 0 for uid in modified])
+        code = "MODIFIED " + format_set([uid if by_uid else view.seq(uid) or 0 for uid in modified])
     if len(present) < len(uids) and not by_uid:
         raise Refused("Some of the messages no longer exist", "EXPUNGEISSUED")
     return Reply("Stored", code)
