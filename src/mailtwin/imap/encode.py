@@ -31,6 +31,7 @@ _ATOM = re.compile(r"[!#$&'+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+")
 _ATTRIBUTE = re.compile(r"[A-Za-z0-9.\-]+(\[[A-Za-z0-9.\- ()]*\](<[0-9]+\.[0-9]+>)?)?")
 _MARKS_SEEN = re.compile(r"BODY\[.*|RFC822(\.TEXT)?", re.DOTALL)
 _PLAIN = re.compile(rb"[ -~]*")
+_LINE_ENDS = frozenset("\r\n\0")
 _FORBIDDEN = re.compile(rb"[\r\n\0]")
 
 Name: TypeAlias = "str | bytes"
@@ -100,7 +101,7 @@ class Encoder:
 
     def string(self, value: str | bytes) -> Encoder:
         """A quoted string where that can hold it, else a literal. Raises LocalProtocolError for CR, LF or NUL."""
-        data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+        data = _utf8(value) if isinstance(value, str) else value
         if _FORBIDDEN.search(data):
             # The value is not shown: it may be a password.
             raise LocalProtocolError("a line break or NUL cannot be part of an IMAP argument")
@@ -111,7 +112,12 @@ class Encoder:
 
     def name(self, mailbox: Name) -> Encoder:
         """A mailbox name or pattern in the spelling of this session (RFC 3501 section 5.1.3, RFC 6855)."""
-        data = name_bytes(mailbox, utf8=self.dialect.utf8)
+        if isinstance(mailbox, str) and not _LINE_ENDS.isdisjoint(mailbox):
+            raise LocalProtocolError(f"a mailbox name cannot hold a line break or NUL: {mailbox[:80]!r}")
+        try:
+            data = name_bytes(mailbox, utf8=self.dialect.utf8)
+        except UnicodeEncodeError as error:
+            raise LocalProtocolError(f"a mailbox name that is no text: {mailbox[:80]!r}") from error
         if len(data) > MAILBOX_NAME_BYTES_MAX:
             raise LocalProtocolError(f"a mailbox name of {len(data)} bytes is longer than any server takes")
         return self.string(data)
@@ -215,6 +221,14 @@ def name_text(name: bytes, *, utf8: bool) -> str:
 def is_flag(name: str) -> bool:
     """Whether `name` can be written as a flag (RFC 9051 section 9: a backslash and an atom, or an atom)."""
     return _FLAG.fullmatch(name) is not None
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # Neither the value nor the cause is shown: it may be a password.
+        raise LocalProtocolError("an IMAP argument that is no valid Unicode text") from None
 
 
 def _is_utf8(data: bytes) -> bool:
