@@ -16,8 +16,8 @@ import os
 import shutil
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -62,7 +62,19 @@ IDENTIFY_GROUP = 200
 READ_AT_ONCE_BYTES = 1024 * 1024
 """Small messages are read in groups of this size, so that each does not cost a change of threads."""
 
-_NOT_THIS_NAME = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ELOOP)
+_OF_ONE_MAILBOX = (
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EILSEQ,
+    errno.EINVAL,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.ENOTEMPTY,
+    errno.EPERM,
+)
+"""Errors that say something about one mailbox and nothing about the disk."""
+
 _NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -194,17 +206,9 @@ class MaildirStore(Store):
         await off_loop(lambda: self._create(name))
 
     def _create(self, name: MailboxName) -> None:
-        with disk_errors(self.root, f"create mailbox {name} in"):
-            if self._layout.directory(name) is not None:
-                return
-            try:
+        with _mailbox_errors(name, self.root, "create"):
+            if self._layout.directory(name) is None:
                 self._make(name, self._layout.canonical(name))
-            except OSError as error:
-                if error.errno in _NOT_THIS_NAME:
-                    raise MailboxError(
-                        f"mailbox {name} cannot be made in {self.root}: {error.strerror}"
-                    ) from error
-                raise
 
     def _make(self, name: MailboxName, directory: Path) -> None:
         make_directories(directory)
@@ -221,12 +225,14 @@ class MaildirStore(Store):
     def _remove_mailbox(self, name: MailboxName) -> None:
         if name.is_inbox:
             raise MailboxError("INBOX cannot be removed")
-        with disk_errors(self.root, f"remove mailbox {name} from"):
+        with _mailbox_errors(name, self.root, "remove"):
             directory = self._layout.directory(name)
             if directory is None:
                 return
             if directory.is_symlink():
-                raise MailboxError(f"mailbox {name} is a link to a directory elsewhere; that is not removed")
+                raise MailboxError(
+                    f"mailbox {_shown(name)} is a link to a directory elsewhere; that is not removed"
+                )
             if isinstance(self._layout, Nested) and self._has_children(directory):
                 for subdirectory in reversed(SUBDIRECTORIES):
                     shutil.rmtree(directory / subdirectory, ignore_errors=False)
@@ -244,16 +250,11 @@ class MaildirStore(Store):
 
     def _open(self, name: MailboxName) -> Path:
         self.require_root()
-        with disk_errors(self.root, f"open mailbox {name} in"):
+        with _mailbox_errors(name, self.root, "open"):
             directory = self._layout.directory(name)
             if directory is None:
-                raise MailboxError(f"there is no mailbox {name} in {self.root}")
-            try:
-                self._prepare(directory)
-            except PermissionError as error:
-                raise MailboxError(
-                    f"mailbox {name} in {self.root} cannot be opened: {error.strerror}"
-                ) from error
+                raise MailboxError(f"there is no mailbox {_shown(name)} in {self.root}")
+            self._prepare(directory)
         return directory
 
     def _prepare(self, directory: Path) -> None:
@@ -433,6 +434,24 @@ def _is_gone(pid: int, own: int) -> bool:
     except PermissionError:
         return False
     return False
+
+
+@contextmanager
+def _mailbox_errors(name: MailboxName, root: Path, what: str) -> Iterator[None]:
+    """Turns an OSError inside into a MailboxError where it concerns `name` only, else into a StorageError."""
+    with disk_errors(root, f"{what} mailbox {_shown(name)} in"):
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _OF_ONE_MAILBOX:
+                raise
+            raise MailboxError(f"cannot {what} mailbox {_shown(name)} in {root}: {error.strerror}") from error
+
+
+def _shown(name: MailboxName) -> str:
+    """A name for a message to people, however long it is."""
+    text = str(name)
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def _missing(root: Path, what: str) -> StoreMissingError:

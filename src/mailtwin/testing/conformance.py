@@ -47,7 +47,12 @@ __all__ = [
     "Traits",
     "check_id",
     "deliver",
+    "fill",
+    "flags_in",
+    "identity",
+    "numbered",
     "read",
+    "stage",
 ]
 
 
