@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
 def main() -> None:
     """The entry point of the `mailtwin` script."""
+    # Importing makes objects that stay: looking for garbage among them costs a tenth of the start.
+    gc.disable()
     try:
         from mailtwin.cli.main import run
 

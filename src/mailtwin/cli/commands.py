@@ -6,6 +6,7 @@ one kind.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import Any
 
 from mailtwin.cli import runner
 from mailtwin.cli.output import Lines
-from mailtwin.cli.screen import JsonScreen, Screen, TextScreen
+from mailtwin.cli.screen import Screen, TextScreen
 from mailtwin.cli.targets import Overrides, find_pairs
 from mailtwin.config.build import Built, build_pair, with_stand_ins
 from mailtwin.config.secrets import ask_at_terminal
@@ -45,6 +46,8 @@ def make_options(values: Mapping[str, Any]) -> Options:
 def make_screen(options: Options) -> Screen:
     """The screen for this call: JSON where wanted, bars on a terminal, plain lines elsewhere."""
     if options.as_json:
+        from mailtwin.cli.jsonscreen import JsonScreen
+
         return JsonScreen(Lines(sys.stdout), Lines(sys.stderr), quiet=options.quiet)
     if sys.stderr.isatty() and not options.quiet:
         from mailtwin.cli import terminal
@@ -125,6 +128,8 @@ def _online(built: Built, screen: Screen, work: Callable[[Built, Screen], Any]) 
     """Asks for passwords while nothing is open yet, then works until done or interrupted."""
     for login in built.logins:
         login.find()
+    gc.freeze()
+    gc.enable()
     result: ExitCode = runner.run(work(built, screen))
     return result
 

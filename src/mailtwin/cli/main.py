@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import click
 
 from mailtwin.cli.exitcodes import as_help
+from mailtwin.cli.output import Lines, error_lines, prepare_streams
+from mailtwin.cli.runner import InterruptedRunError
 from mailtwin.errors import ExitCode, MailtwinError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -138,10 +140,6 @@ def demo(keep: Path | None) -> int:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code; raises nothing but SystemExit's kin."""
-    from mailtwin.cli.output import Lines, prepare_streams
-    from mailtwin.cli.runner import InterruptedRunError
-    from mailtwin.cli.screen import error_lines
-
     prepare_streams()
     errors = Lines(sys.stderr)
     try:
@@ -169,7 +167,7 @@ def _usage_lines(wrong: click.ClickException) -> list[str]:
     return [*lines, f"hint: {context.command_path} --help"] if context is not None else lines
 
 
-def _apologise(errors: Any) -> int:
+def _apologise(errors: Lines) -> int:
     import traceback
 
     errors.write(traceback.format_exc().rstrip())

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from mailtwin.errors import MailtwinError
+
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
 
 
@@ -64,3 +66,8 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
+
+
+def error_lines(error: MailtwinError) -> list[str]:
+    """An error as people see it: one paragraph, and what they can do about it."""
+    return [f"error: {error.message}", *([f"hint: {error.hint}"] if error.hint else [])]

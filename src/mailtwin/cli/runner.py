@@ -6,7 +6,6 @@ way, and the next run goes on from there.
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -22,11 +21,15 @@ class InterruptedRunError(Exception):
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """The result of `main`. Raises InterruptedRunError after SIGINT or SIGTERM, else what `main` raises."""
+    import asyncio  # late: also those who only want help import this module
+
     with asyncio.Runner() as runner:
         return runner.run(_interruptible(main))
 
 
 async def _interruptible(main: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
     loop = asyncio.get_running_loop()
     task = loop.create_task(main)
     signals: list[signal.Signals] = []

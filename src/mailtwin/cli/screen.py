@@ -1,18 +1,17 @@
-"""How results and progress reach whoever called: one interface, and its two plain forms, text and JSON.
+"""How results and progress reach whoever called: one interface, and its plainest form, lines of text.
 
-Results go to standard output, everything else to standard error. `mailtwin.cli.terminal` is the third form, with
-progress bars and coloured tables; it is imported only where there is a terminal.
+Results go to standard output, everything else to standard error. The other forms are imported only where they are
+wanted: `mailtwin.cli.terminal` (progress bars and tables) and `mailtwin.cli.jsonscreen`.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-from mailtwin.cli import jsonform, words
-from mailtwin.cli.output import Lines, aligned
+from mailtwin.cli import words
+from mailtwin.cli.output import Lines, aligned, error_lines
 from mailtwin.cli.status import PairStatus, outcome
 from mailtwin.engine.report import (
     CheckReport,
@@ -68,11 +67,6 @@ class Screen(ABC):
 
     def pause(self) -> None:
         """Something else will use the terminal."""
-
-
-def error_lines(error: MailtwinError) -> list[str]:
-    """An error as people see it: one paragraph, and what they can do about it."""
-    return [f"error: {error.message}", *([f"hint: {error.hint}"] if error.hint else [])]
 
 
 class TextScreen(Screen):
@@ -210,46 +204,3 @@ def _is_news(result: MailboxResult) -> bool:
 def local_time(seconds: float) -> str:
     """A moment for people, in their own time zone."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-
-
-class JsonScreen(Screen):
-    """One JSON object per line on standard output; errors also as text on standard error."""
-
-    def __init__(self, out: Lines, err: Lines, *, quiet: bool = False) -> None:
-        self._out = out
-        self._err = err
-        self._quiet = quiet
-        self._pair: str | None = None
-
-    def begin(self, name: str, left: str, right: str) -> None:
-        self._pair = name
-        self._write({"event": "begin", "left": left, "right": right})
-
-    def event(self, event: Event) -> None:
-        if not self._quiet:
-            self._write(jsonform.event(event))
-
-    def report(self, report: RunReport) -> None:
-        self._write(jsonform.report(report))
-
-    def plan(self, plan: PairPlan) -> None:
-        self._write(jsonform.plan(plan))
-
-    def check(self, report: CheckReport) -> None:
-        self._write(jsonform.check(report))
-
-    def status(self, status: PairStatus) -> None:
-        self._write(jsonform.status(status))
-
-    def error(self, error: MailtwinError) -> None:
-        self._write({"event": "error", **jsonform.error(error)})
-        for line in error_lines(error):
-            self._err.write(line)
-
-    def end(self, exit_code: int) -> None:
-        self._pair = None
-        self._write({"event": "end", "exit_code": exit_code})
-
-    def _write(self, form: jsonform.Json) -> None:
-        # ASCII, so that neither the locale nor a name that is not Unicode can spoil a line.
-        self._out.write(json.dumps({"version": jsonform.VERSION, "pair": self._pair, **form}))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mailtwin.config.address import is_address, parse_address
-from mailtwin.config.load import default_path, load, nearest
 from mailtwin.config.settings import ImapSettings, Layout, MaildirSettings, PairSettings, StoreSettings
 from mailtwin.errors import ConfigurationError
 from mailtwin.planner.operations import Direction, Removals
@@ -32,7 +31,7 @@ def find_pairs(targets: Sequence[str], overrides: Overrides) -> list[PairSetting
     if any(map(is_address, targets)):
         pairs = [_pair_of_addresses(targets)]
     else:
-        pairs = _configured(targets, overrides.config or default_path())
+        pairs = _configured(targets, overrides.config)
     return [_override(pair, overrides) for pair in pairs]
 
 
@@ -56,7 +55,10 @@ def _same_place(left: StoreSettings, right: StoreSettings) -> bool:
     return False
 
 
-def _configured(names: Sequence[str], path: Path) -> list[PairSettings]:
+def _configured(names: Sequence[str], config: Path | None) -> list[PairSettings]:
+    from mailtwin.config.load import default_path, load, nearest
+
+    path = config or default_path()
     pairs = {pair.name: pair for pair in load(path).pairs}
     for name in names:
         if name not in pairs:

@@ -1,0 +1,55 @@
+"""The screen for machines: one JSON object per line on standard output; errors also as text on standard error."""
+
+from __future__ import annotations
+
+import json
+
+from mailtwin.cli import jsonform
+from mailtwin.cli.output import Lines, error_lines
+from mailtwin.cli.screen import Screen
+from mailtwin.cli.status import PairStatus
+from mailtwin.engine.report import CheckReport, Event, PairPlan, RunReport
+from mailtwin.errors import MailtwinError
+
+
+class JsonScreen(Screen):
+    """Every line names the pair that it is about; the last one is about none. `quiet`: no events of progress."""
+
+    def __init__(self, out: Lines, err: Lines, *, quiet: bool = False) -> None:
+        self._out = out
+        self._err = err
+        self._quiet = quiet
+        self._pair: str | None = None
+
+    def begin(self, name: str, left: str, right: str) -> None:
+        self._pair = name
+        self._write({"event": "begin", "left": left, "right": right})
+
+    def event(self, event: Event) -> None:
+        if not self._quiet:
+            self._write(jsonform.event(event))
+
+    def report(self, report: RunReport) -> None:
+        self._write(jsonform.report(report))
+
+    def plan(self, plan: PairPlan) -> None:
+        self._write(jsonform.plan(plan))
+
+    def check(self, report: CheckReport) -> None:
+        self._write(jsonform.check(report))
+
+    def status(self, status: PairStatus) -> None:
+        self._write(jsonform.status(status))
+
+    def error(self, error: MailtwinError) -> None:
+        self._write({"event": "error", **jsonform.error(error)})
+        for line in error_lines(error):
+            self._err.write(line)
+
+    def end(self, exit_code: int) -> None:
+        self._pair = None
+        self._write({"event": "end", "exit_code": exit_code})
+
+    def _write(self, form: jsonform.Json) -> None:
+        # ASCII, so that neither the locale nor a name that is not Unicode can spoil a line.
+        self._out.write(json.dumps({"version": jsonform.VERSION, "pair": self._pair, **form}))
