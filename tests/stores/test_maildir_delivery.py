@@ -219,18 +219,41 @@ async def test_a_directory_that_cannot_be_synced_leaves_it_open(
     assert (outcome.finished, outcome.accepted, outcome.error is not None) == (True, False, True)
 
 
-async def test_a_mailbox_removed_before_the_commit(tmp_path: Path) -> None:
-    store = MaildirStore(tmp_path)
+def not_at_all(files: Sequence[Path], directory: Path) -> dict[Path, OSError]:
+    return {}
+
+
+@pytest.mark.parametrize("durably", [make_durable, not_at_all])
+@pytest.mark.parametrize("count", [1, 9])
+async def test_a_mailbox_removed_before_the_commit(count: int, durably: MakeDurable, tmp_path: Path) -> None:
+    store = MaildirStore(tmp_path, durably=durably)
     await store.connect(create=True)
     await store.create(MailboxName(("Work",)))
     async with store.open(MailboxName(("Work",))) as mailbox:
         delivery = mailbox.delivery()
-        stage(delivery, Mail())
+        for number in range(count):
+            stage(delivery, Mail(numbered(number)))
         shutil.rmtree(tmp_path / ".Work")
+        for outcome in await delivery.commit():
+            assert isinstance(outcome, Refused)
+            assert isinstance(outcome.error, MailboxError)
+    await store.close()
+
+
+async def test_a_file_that_cannot_be_shown_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with inbox(tmp_path) as mailbox:
+        delivery = mailbox.delivery()
+        stage(delivery, Mail())
+        monkeypatch.setattr(Path, "rename", refuse)
         (outcome,) = await delivery.commit()
         assert isinstance(outcome, Refused)
-        assert isinstance(outcome.error, MailboxError | StorageError)
-    await store.close()
+        assert isinstance(outcome.error, StorageError)
+        assert names_in(tmp_path, "tmp") == []
 
 
 async def test_nothing_is_visible_before_it_is_durable(tmp_path: Path) -> None:

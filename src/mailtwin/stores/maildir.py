@@ -118,11 +118,13 @@ class MaildirStore(Store):
     # --- coming and going ---
 
     async def connect(self, *, create: bool) -> None:
+        connected = False
         try:
             await off_loop(lambda: self._connect(create))
-        except BaseException:
-            await self.close()
-            raise
+            connected = True
+        finally:
+            if not connected:
+                await self.close()
 
     async def reconnect(self) -> None:
         await self.close()

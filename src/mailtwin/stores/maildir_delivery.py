@@ -215,7 +215,7 @@ class MaildirDelivery(Delivery):
         try:
             failed = self._durably([one.file for one in staged], self._directory / "tmp")
         except OSError as error:
-            return [Refused(storage_error(error, self._directory, "sync")) for _one in staged]
+            return [Refused(self._refusal(error, one.file, "make durable")) for one in staged]
         outcomes = [self._show(one, failed.get(one.file)) for one in staged]
         unsynced = self._sync_directories({one.target.parent for one in staged})
         for at, one in enumerate(staged):
@@ -227,18 +227,18 @@ class MaildirDelivery(Delivery):
     def _show(self, one: _Staged, failed: OSError | None) -> Outcome:
         """Makes one durable file visible, or says why it is not in the mailbox."""
         if failed is not None:
-            return Refused(storage_error(failed, one.file, "make durable"))
+            return Refused(self._refusal(failed, one.file, "make durable"))
         try:
             one.file.rename(one.target)
         except OSError as error:
-            return Refused(self._refusal(error, one.target))
+            return Refused(self._refusal(error, one.target, "create"))
         one.spool.released()
         return Stored(one.ref)
 
-    def _refusal(self, error: OSError, target: Path) -> MailtwinError:
+    def _refusal(self, error: OSError, path: Path, what: str) -> MailtwinError:
         if error.errno == errno.ENOENT:
             return MailboxError(f"the mailbox {self._directory} was removed meanwhile")
-        return storage_error(error, target, "create")
+        return storage_error(error, path, what)
 
     def _sync_directories(self, directories: set[Path]) -> dict[Path, StorageError]:
         failed: dict[Path, StorageError] = {}
