@@ -14,7 +14,7 @@ Not here: what a login is made of (`login`), bytes and sockets (`transport`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
@@ -138,17 +138,17 @@ class Session:
         reply have `lost` and no `status`. Large literals are not kept: such a result is incomplete, use `stream`.
         """
         batch = _Batch(commands)
-        with self._exclusive():
-            try:
+        try:
+            with self._exclusive():
                 self._catch_up()
                 while not batch.finished:
                     while batch.waiting and self._may_send(batch.next):
                         batch.send(self._connection)
                     if batch.in_flight:
                         batch.note(await self._next())
-            except MailtwinError as error:
-                self._drop(error)
-                batch.lose(self._error or error)
+        except MailtwinError as error:
+            self._drop(error)
+            batch.lose(self._error or error)
         return batch.results
 
     async def stream(self, command: Command) -> AsyncGenerator[Answer, None]:
@@ -178,7 +178,7 @@ class Session:
                     if not isinstance(event.response, Continuation):
                         yield event.response
 
-    async def idle(self, *, max_s: float = IDLE_S_MAX) -> AsyncIterator[Taken]:
+    async def idle(self, *, max_s: float = IDLE_S_MAX) -> AsyncGenerator[Taken, None]:
         """What the server tells unasked (RFC 2177), until `max_s` are over or `stop_idle` is called.
 
         Raises `Refused` when the server will not, and UnreachableError and its kin.
@@ -260,9 +260,7 @@ class Session:
             self._busy = False
             if not self._connection.is_idle:
                 self._drop(
-                    UnreachableError(
-                        f"{self.endpoint.host}: the session was cut off in the middle of a command"
-                    )
+                    UnreachableError(f"{self.endpoint.host}: a command was cut short and the session dropped")
                 )
 
     def _begin(self, command: Command) -> Handle:
