@@ -43,17 +43,21 @@ def make_options(values: Mapping[str, Any]) -> Options:
     return Options(overrides=Overrides(**overrides), **own)
 
 
-def make_screen(options: Options) -> Screen:
-    """The screen for this call: JSON where wanted, bars on a terminal, plain lines elsewhere."""
+def make_screen(options: Options, *, narrates: bool) -> Screen:
+    """The screen for this call: JSON where wanted, bars on a terminal, plain lines elsewhere.
+
+    `narrates`: what the engine tells of its progress is worth lines that stay.
+    """
     if options.as_json:
         from mailtwin.cli.jsonscreen import JsonScreen
 
         return JsonScreen(Lines(sys.stdout), Lines(sys.stderr), quiet=options.quiet)
+    silent = options.quiet or not narrates
     if sys.stderr.isatty() and not options.quiet:
         from mailtwin.cli import terminal
 
-        return terminal.make(sys.stdout, sys.stderr, verbose=options.verbose)
-    return TextScreen(Lines(sys.stdout), Lines(sys.stderr), quiet=options.quiet, verbose=options.verbose)
+        return terminal.make(sys.stdout, sys.stderr, quiet=silent, verbose=options.verbose)
+    return TextScreen(Lines(sys.stdout), Lines(sys.stderr), quiet=silent, verbose=options.verbose)
 
 
 def run(command: str, options: Options) -> int:
@@ -72,7 +76,7 @@ def sync(options: Options) -> int:
         screen.report(report)
         return report.exit_code
 
-    return _each(options, lambda built, screen: _online(built, screen, one))
+    return _each(options, lambda built, screen: _online(built, screen, one), narrates=True)
 
 
 def plan(options: Options) -> int:
@@ -134,8 +138,8 @@ def _online(built: Built, screen: Screen, work: Callable[[Built, Screen], Any]) 
     return result
 
 
-def _each(options: Options, work: Callable[[Built, Screen], ExitCode]) -> int:
-    screen = make_screen(options)
+def _each(options: Options, work: Callable[[Built, Screen], ExitCode], *, narrates: bool = False) -> int:
+    screen = make_screen(options, narrates=narrates)
     code = ExitCode.OK
     try:
         code = worst(_all(options, screen, work))

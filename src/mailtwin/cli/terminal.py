@@ -35,9 +35,11 @@ class TerminalLines(Lines):
 class TerminalScreen(TextScreen):
     """Shows one bar for the mailboxes and one for the messages of the current one."""
 
-    def __init__(self, out: Lines, err: TextIO, *, verbose: bool, tables: Console | None) -> None:
-        self._console = Console(file=err)
-        super().__init__(out, TerminalLines(self._console), verbose=verbose)
+    def __init__(
+        self, out: Lines, console: Console, *, quiet: bool, verbose: bool, tables: Console | None
+    ) -> None:
+        self._console = console
+        super().__init__(out, TerminalLines(console), quiet=quiet, verbose=verbose)
         self._tables = tables
         self._progress: Progress | None = None
         self._mailboxes = self._messages = TaskID(0)
@@ -123,7 +125,7 @@ def short(name: str) -> str:
     return name if len(name) <= NAME_CHARS_MAX else "..." + name[-(NAME_CHARS_MAX - 3) :]
 
 
-def make(out: TextIO, err: TextIO, *, verbose: bool) -> TextScreen:
+def make(out: TextIO, err: TextIO, *, quiet: bool, verbose: bool) -> TextScreen:
     """A screen whose tables are drawn only where standard output is a terminal as well."""
     tables = Console(file=out) if out.isatty() else None
-    return TerminalScreen(Lines(out), err, verbose=verbose, tables=tables)
+    return TerminalScreen(Lines(out), Console(file=err), quiet=quiet, verbose=verbose, tables=tables)

@@ -1,0 +1,178 @@
+"""The commands from outside: what they do, print and return."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import pytest
+from tests.cli.running import CERTIFICATE, Program, account, contents, serving
+
+from mailtwin.errors import ExitCode
+from mailtwin.testing.manners import GMAIL_MANNERS, SILENT_APPEND
+
+MAILBOXES = ("INBOX", "Sent", "Archive/2024")
+
+
+async def test_sync_with_a_maildir_and_again(program: Program) -> None:
+    mail, found = account(10, mailboxes=MAILBOXES)
+    async with serving(mail) as (_, address):
+        first = await program.run("sync", address, "maildir:~/Mail")
+        assert (first.code, first.out.count("\n")) == (ExitCode.OK, 1)
+        assert first.out.startswith("in step: 30 copied to the right (")
+        assert "Archive/2024: 10 copied to the right" in first.err
+        second = await program.run("sync", address, "maildir:~/Mail")
+        assert second.code == ExitCode.OK
+        assert second.err == f"{address} <-> maildir:{program.home}/Mail\n3 mailboxes, 3 to look into\n"
+        assert second.out.startswith("in step: nothing to do; ")
+        found["INBOX"].remove(found["INBOX"].uids()[0])
+        third = await program.run("sync", "--quiet", address, "maildir:~/Mail")
+        assert (third.code, third.out, third.err) == (ExitCode.OK, "", "")
+    files = [path for part in ("cur", "new") for path in (program.home / "Mail").rglob(f"{part}/*")]
+    assert len(files) == 29
+
+
+async def test_sync_between_two_servers(program: Program) -> None:
+    (left, one), (right, other) = account(5, mailboxes=MAILBOXES), account(3, seed=2)
+    async with serving(left, SILENT_APPEND) as (_, a), serving(right, GMAIL_MANNERS) as (_, b):
+        done = await program.run("sync", a, b)
+        assert done.code == ExitCode.OK, done.err
+        assert contents(one) == contents(other)
+        assert len(one["INBOX"]) == 8
+        verified = await program.run("plan", a, b)
+        assert (verified.code, verified.out.splitlines()[1:]) == (ExitCode.OK, ["nothing to do"])
+
+
+async def test_plan_of_a_maildir_to_come_creates_nothing(program: Program) -> None:
+    mail, _ = account(3, mailboxes=("INBOX", "Sent"))
+    async with serving(mail) as (server, address):
+        planned = await program.run("plan", address, "maildir:~/Mail")
+        assert planned.out.splitlines() == [
+            f"{address} <-> maildir:{program.home}/Mail",
+            "INBOX  copy to the right: 3 messages (new on left)",
+            "Sent   create on the right (new on left)",
+            "       copy to the right: 3 messages (new on left)",
+        ]
+        detailed = await program.run("plan", "--verbose", address, "maildir:~/Mail")
+        assert "INBOX  copy to the right: UID 1 of the left (new on left)" in detailed.out
+        assert server.counts["APPEND"] == 0
+    assert planned.code == detailed.code == ExitCode.OK
+    assert list(program.home.iterdir()) == []
+
+
+async def test_check_shows_the_map(program: Program) -> None:
+    mail, _ = account(1, mailboxes=("INBOX", "Sent", "Trash"))
+    async with serving(mail) as (_, address):
+        checked = await program.run("check", "--exclude", "Tr*", address, "maildir:~/Mail")
+    assert checked.code == ExitCode.OK
+    assert f"left: {address}" in checked.out
+    assert "right: does not exist yet; the first sync creates it" in checked.out
+    assert checked.out.splitlines()[-4:] == [
+        "left   right",
+        "INBOX  INBOX  twinned",
+        "Sent   -      created on the right",
+        "Trash  -      excluded",
+    ]
+    assert list(program.home.iterdir()) == []
+
+
+async def test_status(program: Program) -> None:
+    mail, _ = account(4, mailboxes=MAILBOXES)
+    async with serving(mail) as (_, address):
+        pair = (address, "maildir:~/Mail")
+        before = await program.run("status", *pair)
+        assert before.out.splitlines()[-1] == "no run yet"
+        await program.run("sync", *pair)
+    after = await program.run("status", *pair)
+    assert (before.code, after.code) == (ExitCode.OK, ExitCode.OK)
+    title, state, mailboxes, head, run = after.out.splitlines()
+    assert title == f"{address} <-> maildir:{program.home}/Mail"
+    assert Path(state.removeprefix("state: ")).is_relative_to(program.home / "state" / "mailtwin")
+    assert mailboxes == "3 mailboxes, 12 messages in agreement"
+    assert head.split() == ["began", "run", "outcome", "done"]
+    assert run.split("  ", 1)[1].startswith("sync  in step  12 copied to the right (")
+
+
+async def test_configured_pairs(program: Program) -> None:
+    mail, found = account(2, mailboxes=MAILBOXES)
+    async with serving(mail) as (server, _):
+        config = program.home / "config" / "mailtwin" / "config.toml"
+        config.parent.mkdir(parents=True)
+        store = f'type = "imap"\nhost = "127.0.0.1"\nport = {server.port}\nuser = "me"\ntls = "off"\n'
+        config.write_text(
+            f'[stores.server]\n{store}password_command = "echo sesame"\n'
+            '[stores.one]\ntype = "maildir"\npath = "~/one"\n'
+            '[stores.two]\ntype = "maildir"\npath = "~/two"\nlayout = "nested"\n'
+            '[pairs.first]\nleft = "server"\nright = "one"\nmailboxes.exclude = ["Sent"]\n'
+            '[pairs.second]\nleft = "server"\nright = "two"\nstate_dir = "~/elsewhere"\nrename."Archive/2024" = "Old"\n'
+        )
+        done = await program.run("sync")
+        assert (done.code, done.err.count("<->")) == (ExitCode.OK, 2), done.err
+        assert [line[: line.index("(")] for line in done.out.splitlines()] == [
+            "first: in step: 4 copied to the right ",
+            "second: in step: 6 copied to the right ",
+        ]
+        only = await program.run("sync", "--direction", "left-to-right", "second", "--config", config)
+        assert only.out.startswith("second: in step: nothing to do")
+        wrong = await program.run("sync", "secnd")
+        assert wrong.code == ExitCode.CONFIGURATION
+        assert wrong.err == f'error: There is no pair "secnd" in {config}; did you mean second?\n'
+    assert not (program.home / "one" / ".Sent").exists()
+    assert (program.home / "two" / "Old" / "cur").is_dir()
+    assert list((program.home / "elsewhere").glob("*.db"))
+    assert len(found["INBOX"]) == 2
+
+
+async def test_direction_on_the_command_line(program: Program) -> None:
+    mail, found = account(2)
+    async with serving(mail) as (_, address):
+        pair = ("--direction", "left-to-right", address, "maildir:~/Mail")
+        assert (await program.run("sync", *pair)).code == ExitCode.OK
+        (program.home / "Mail" / "new" / "1.1.reader").write_text("Subject: mine\n\nnot for the server\n")
+        await program.run("sync", *pair)
+    assert len(found["INBOX"]) == 2
+
+
+async def test_a_certificate_of_ones_own(program: Program) -> None:
+    mail, _ = account(2)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    async with serving(mail, tls=context) as (_, address):
+        trusted = await program.run("sync", "--ca-file", CERTIFICATE, address, "maildir:~/Mail")
+        assert trusted.code == ExitCode.OK, trusted.err
+
+
+async def test_several_pairs_of_which_one_fails(program: Program) -> None:
+    mail, _ = account(2)
+    async with serving(mail) as (server, _):
+        config = program.home / "c.toml"
+        config.write_text(
+            '[stores]\ngone = { type = "imap", host = "127.0.0.1", port = 1, user = "me", tls = "off" }\n'
+            f'there = {{ type = "imap", host = "127.0.0.1", port = {server.port}, user = "me", tls = "off" }}\n'
+            'one = { type = "maildir", path = "~/one" }\ntwo = { type = "maildir", path = "~/two" }\n'
+            '[pairs]\na = { left = "gone", right = "one" }\nb = { left = "there", right = "two" }\n'
+        )
+        done = await program.run("sync", "--config", config)
+    assert done.code == ExitCode.UNREACHABLE
+    assert done.err.startswith("error: ")
+    assert done.out.startswith("b: in step: 2 copied to the right")
+
+
+async def test_output_that_nobody_reads(program: Program) -> None:
+    """`mailtwin sync ... | head -0` must not end the run."""
+    mail, _ = account(20)
+    async with serving(mail) as (_, address):
+        process = await program.start("sync", "--json", address, "maildir:~/Mail")
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout._transport.close()  # type: ignore[attr-defined]
+        await process.stderr.read()
+        assert await asyncio.wait_for(process.wait(), 30) == ExitCode.OK
+    assert len([path for part in ("cur", "new") for path in (program.home / "Mail" / part).iterdir()]) == 20
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("sync", "--help"), ("--version",)])
+async def test_help(program: Program, arguments: tuple[str, ...]) -> None:
+    done = await program.run(*arguments)
+    assert (done.code, done.err) == (ExitCode.OK, "")
