@@ -6,8 +6,8 @@ Two ways. `syncfs` writes back the whole file system in one go; `fsync` by a poo
 many files into one journal commit. Measured (ext4 on a virtual disk, two cores, messages per second, median of five,
 files written, made durable in groups of 200, renamed, directory synced):
 
-    2 KB    one fsync after the other 1,800    16 threads 2,500    syncfs 10,300    not durable at all 9,000
-    30 KB   one fsync after the other 1,700    16 threads 2,000    syncfs  2,000    not durable at all 2,500
+    2 KB    one fsync after the other 1,800    16 threads 2,500    syncfs 10,300
+    30 KB   one fsync after the other 1,700    16 threads 2,000    syncfs  2,000
 
 So syncfs is used, with two exceptions: for a few files it is not worth writing back everybody else's data, and before
 Linux 5.8 it does not report that a write failed. When it reports an error, that may be about somebody else's file:
