@@ -54,7 +54,7 @@ class Namespace:
         parts = tuple(inside.split(separator)) if separator else (inside,)
         if not all(parts):
             raise NameProblem("a part of the name is empty")
-        if any("\udc80" <= char <= "\udcff" for char in inside):
+        if any("\udc00" <= char <= "\udcff" for char in inside):
             raise NameProblem("the name is not valid modified UTF-7 or UTF-8")
         name = MailboxName(parts)
         if name == INBOX:
