@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from mailtwin.model import Identity, Ref, Side
 from mailtwin.planner.draft import Draft, RefKey, ref_key
+from mailtwin.planner.merge import shared_flags
 from mailtwin.planner.operations import (
     Abandon,
     Adopt,
@@ -188,7 +189,8 @@ class _Resolution:
     def _adopt(self, intent: CopyIntent, ref: Ref, why: str) -> None:
         left, right = (ref, intent.ref) if self.side is Side.LEFT else (intent.ref, ref)
         # The flags that were sent, not those seen now: what changed since, on either side, is then seen as a change.
-        self.draft.add(Adopt(left, right, intent.flags, why, intent))
+        agreed = shared_flags(intent.flags, self.draft.vocabularies)
+        self.draft.add(Adopt(left, right, agreed, why, intent))
 
     def _found_without_source(self, intent: CopyIntent, ref: Ref) -> None:
         policy, gone = self.draft.policy, f"removed on {intent.source.label} while it was copied"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tests.planner.model.mistakes import Mistake, Mistakes, falsified, falsified_base, rewritten
 from tests.planner.model.world import Answer, Box, Flight, Journal, Scenario, World, identity_of
 
-from mailtwin.model import Flags, Listing, Ref, Side, UidSet, make_flags
+from mailtwin.model import Listing, Ref, Side, UidSet, make_flags
 from mailtwin.planner import (
     Abandon,
     Adopt,
@@ -122,7 +122,7 @@ class Executor:
                 coverage=None if cut is None else UidSet.of_ranges([(1, max(numbers))] if numbers else []),
                 uid_next=None if self.scenario.names(side) else box.next,
                 identities={mail.ref: identity_of(mail.identity) for mail in mails},
-                vocabulary=self.scenario.vocabulary(side),
+                vocabulary=box.vocabulary,
             )
             self._listings[key] = falsified(self.mistakes, side, listing)
         return self._listings[key]
@@ -167,19 +167,16 @@ class Executor:
         """A command takes effect on what its mailbox holds now."""
         box = world.boxes[flight.side]
         if flight.append is not None:
-            return self._place(world, flight.side, *flight.append)
+            return world.place(flight.side, *flight.append)
         if flight.remove is not None:
             return world.with_box(flight.side, box.without(flight.remove))
         assert flight.store is not None
         ref, add, remove = flight.store
-        assert self.scenario.vocabulary(flight.side).keep(add | remove) == add | remove
+        assert box.vocabulary.keep(add | remove) == add | remove
         mail = box.find(ref)
         if mail is None:
             return world
         return world.with_box(flight.side, box.with_flags(ref, make_flags((mail.flags | add) - remove)))
-
-    def _place(self, world: World, side: Side, identity: str, flags: Flags, ref: Ref | None = None) -> World:
-        return world.place(side, identity, self.scenario.vocabulary(side).keep(flags), ref)
 
     @staticmethod
     def _store_flight(operation: StoreFlags) -> Flight:
@@ -203,7 +200,7 @@ class Executor:
                 CopyIntent(
                     source,
                     copy.ref,
-                    copy.flags,
+                    world.boxes[source.other].vocabulary.keep(copy.flags),
                     str(world.boxes[source.other].validity),
                     target=target,
                     floor=floor,
@@ -228,7 +225,7 @@ class Executor:
             yield "commits the copies", self._commit_copies(world)
             return
         intent, side = world.batch[done], world.batch[done].source.other
-        arrived = self._place(world, side, _identity_name(intent), intent.flags, intent.target)
+        arrived = world.place(side, _identity_name(intent), intent.flags, intent.target)
         told = intent.target is not None or self.scenario.tells_uid
         answer = arrived.boxes[side].mails[-1].ref if told else Answer.ACCEPTED
         yield f"copies {_identity_name(intent)}", arrived._replace(answers=(*world.answers, answer))

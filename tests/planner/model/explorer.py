@@ -10,9 +10,9 @@ from itertools import chain
 from tests.planner.model.executor import Executor
 from tests.planner.model.invariants import violations_now, violations_of_step, violations_settled
 from tests.planner.model.mistakes import Mistakes
-from tests.planner.model.world import Box, Flight, Scenario, World, user_moves
+from tests.planner.model.world import Flight, Scenario, World, user_moves
 
-from mailtwin.model import Side
+from mailtwin.model import NO_FLAGS, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,10 @@ def _enemy_moves(executor: Executor, world: World) -> Iterator[tuple[str, World]
         if index == world.flights.index(flight):
             rest = world._replace(flights=world.flights[:index] + world.flights[index + 1 :])
             yield f"{_text(flight)} lands late", executor.effect(rest, flight)
+    if budget.lessons and world.idle():
+        spent = world._replace(budget=budget._replace(lessons=budget.lessons - 1))
+        right = world.boxes[Side.RIGHT]._replace(deaf_to=NO_FLAGS)
+        yield "right learns to hold every flag", spent.with_box(Side.RIGHT, right)
     if budget.renumberings and world.idle():
         for side in Side:
             spent = world._replace(budget=budget._replace(renumberings=budget.renumberings - 1))
@@ -99,4 +103,5 @@ def _renumbered(world: World, side: Side) -> World:
     box = world.boxes[side]
     mails = tuple(mail._replace(ref=number) for number, mail in enumerate(box.mails, 1))
     flights = tuple(f for f in world.flights if f.side is not side or f.append is not None)
-    return world.with_box(side, Box(mails, len(mails) + 1, box.validity + 1))._replace(flights=flights)
+    box = box._replace(mails=mails, next=len(mails) + 1, validity=box.validity + 1)
+    return world.with_box(side, box)._replace(flights=flights)

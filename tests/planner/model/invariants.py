@@ -42,7 +42,7 @@ def violations_settled(
         return
     for problem in _miscounts(settled):
         yield f"settled: {problem}"
-    left, right = (_contents(scenario, settled, side, unresolved) for side in Side)
+    left, right = (_contents(settled, side, unresolved) for side in Side)
     policy = scenario.policy
     one_way = policy.direction is Direction.LEFT_TO_RIGHT
     if policy.removals is not Removals.KEEP and (left - right if one_way else left != right):
@@ -85,11 +85,11 @@ def _resurrections(scenario: Scenario, settled: World) -> Iterator[str]:
 Contents = Counter[tuple[str, tuple[str, ...]]]
 
 
-def _contents(scenario: Scenario, world: World, side: Side, unresolved: tuple[Unresolved, ...]) -> Contents:
+def _contents(world: World, side: Side, unresolved: tuple[Unresolved, ...]) -> Contents:
     """What is there, with the flags that both sides can hold; without what a person has to look at."""
     pending = {op.intent.ref for op in unresolved if op.intent.source is side}
     return Counter(
-        (mail.identity, tuple(sorted(scenario.vocabulary(Side.RIGHT).keep(mail.flags))))
+        (mail.identity, tuple(sorted(world.boxes[Side.RIGHT].vocabulary.keep(mail.flags))))
         for mail in world.boxes[side].mails
         if mail.ref not in pending
     )

@@ -65,8 +65,18 @@ SOUND = {
         Budget(acts=6, crashes=2),
     ),
     "a side that cannot hold a flag": (
-        Scenario(Budget(acts=3, crashes=1), toggles=(BOTH_FLAGS, F), right_holds=F, may_append=False),
+        Scenario(Budget(acts=3, crashes=1), toggles=(BOTH_FLAGS, F), right_deaf_to=G, may_append=False),
         Budget(acts=4, crashes=2),
+    ),
+    "a side that learns to hold a flag: the left user's word stands": (
+        Scenario(
+            Budget(acts=3, crashes=1, lessons=1),
+            users=LEFT,
+            toggles=(BOTH_FLAGS, F),
+            right_deaf_to=G,
+            may_append=False,
+        ),
+        Budget(acts=5, crashes=2, lessons=1),
     ),
     "equal messages": (
         replace(TWINS, budget=Budget(acts=1, crashes=1, cuts=1)),

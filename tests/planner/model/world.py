@@ -25,11 +25,18 @@ class Mail(NamedTuple):
 
 
 class Box(NamedTuple):
-    """One mailbox: its messages in the order of arrival, the number of the next one, and its UIDVALIDITY."""
+    """One mailbox: its messages in the order of arrival, the number of the next one, its UIDVALIDITY, and the flags
+    that it cannot hold."""
 
     mails: tuple[Mail, ...] = ()
     next: int = 1
     validity: int = 1
+    deaf_to: Flags = NO_FLAGS
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The flags that it can hold."""
+        return EVERYTHING.without(self.deaf_to)
 
     def find(self, ref: Ref) -> Mail | None:
         return next((mail for mail in self.mails if mail.ref == ref), None)
@@ -73,6 +80,7 @@ class Budget(NamedTuple):
     crashes: int = 0
     cuts: int = 0
     renumberings: int = 0
+    lessons: int = 0
 
 
 class Tally(NamedTuple):
@@ -107,8 +115,8 @@ class World(NamedTuple):
     def place(self, side: Side, identity: str, flags: Flags, ref: Ref | None = None) -> World:
         """A message arrives; without `ref` it gets the next number."""
         box = self.boxes[side]
-        mail = Mail(box.next if ref is None else ref, identity, flags)
-        return self.with_box(side, Box((*box.mails, mail), box.next + (ref is None), box.validity))
+        mail = Mail(box.next if ref is None else ref, identity, box.vocabulary.keep(flags))
+        return self.with_box(side, box._replace(mails=(*box.mails, mail), next=box.next + (ref is None)))
 
     def with_flights(self, *, added: Iterable[Flight]) -> World:
         """More commands in the air."""
@@ -164,7 +172,7 @@ class Scenario:
     `users`: the sides on which there is a user; `toggles`: the flags that each side's user toggles; `may_append` and
     the like: what users do besides. `identities`: the identity of each next message that a user appends. `named`: the
     right side is a Maildir, whose new names are known beforehand. `tells_uid`: servers answer APPEND with the UID.
-    `right_holds`: the only flags that the right side can hold (None: all).
+    `right_deaf_to`: the flags that the right side cannot hold, as long as it has not learnt to.
     `partial`: listings may break off. `split`: each user has a flag of their own, and the last word about it stands.
     """
 
@@ -180,13 +188,13 @@ class Scenario:
     partial: bool = False
     split: bool = False
     policy: Policy = field(default_factory=Policy)
-    right_holds: Flags | None = None
+    right_deaf_to: Flags = NO_FLAGS
     start: tuple[str, str] = ("a", "")
     linked: bool = False
 
     def first_world(self) -> World:
         """`start` gives the identities on each side; `linked`: they are in step already, one to one."""
-        world = World((Box(), Box()), Journal(), self.budget, ())
+        world = World((Box(), Box(deaf_to=self.right_deaf_to)), Journal(), self.budget, ())
         for side in Side:
             for identity in self.start[side]:
                 world = _placed(self, world, side, identity, NO_FLAGS)
@@ -199,12 +207,6 @@ class Scenario:
     def names(self, side: Side) -> bool:
         """Whether the messages of `side` have names instead of numbers."""
         return self.named and side is Side.RIGHT
-
-    def vocabulary(self, side: Side) -> Vocabulary:
-        """The flags that `side` can hold."""
-        if side is Side.LEFT or self.right_holds is None:
-            return EVERYTHING
-        return Vocabulary(self.right_holds, any_keyword=False)
 
     def untouchable(self) -> tuple[Side, ...]:
         """Sides that no one but their user may change: a one-way source, and the only side that has a user."""
@@ -238,11 +240,11 @@ def user_moves(scenario: Scenario, world: World) -> Iterator[tuple[str, World]]:
 
 
 def _moves_of(scenario: Scenario, world: World, side: Side, mail: Mail) -> Iterator[tuple[str, World]]:
-    for flag in sorted(scenario.vocabulary(side).keep(scenario.toggles[side])):
-        flags = mail.flags ^ make_flags([flag])
-        box = world.boxes[side].with_flags(mail.ref, make_flags(flags))
-        yield f"toggles {flag} of", world.with_box(side, box)._replace(wanted=world.wanted ^ {flag})
-    gone = world.with_box(side, world.boxes[side].without(mail.ref))
+    box = world.boxes[side]
+    for flag in sorted(box.vocabulary.keep(scenario.toggles[side])):
+        toggled = box.with_flags(mail.ref, make_flags(mail.flags ^ {flag}))
+        yield f"toggles {flag} of", world.with_box(side, toggled)._replace(wanted=world.wanted ^ {flag})
+    gone = world.with_box(side, box.without(mail.ref))
     gone = gone._replace(tallies=_counted(world.tallies, mail.identity, side, removed=1))
     if scenario.may_remove:
         yield "removes", gone

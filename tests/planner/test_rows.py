@@ -1,0 +1,239 @@
+"""Each row of the planner's decision table, in the notation of `rows`."""
+
+from __future__ import annotations
+
+import pytest
+from tests.planner.rows import Row, base, flags, listing, rows
+
+from mailtwin.model import NOTHING_SEEN, Side
+from mailtwin.planner import Base, Direction, Link, Plan, Policy, Removals, plan_messages
+
+TWO_WAY = rows("""
+base           | left      | right     | plan                             # case
+
+linked, both there
+1=1            | 1         | 1         |                                  # nothing changed
+1=1:S          | 1:S       | 1:S       |                                  # nothing changed, with a flag
+1=7 2=8        | 1 2       | 7 8       |                                  # numbers differ between the sides
+1=a            | 1         | a         |                                  # a name on the right
+1=1            | 1:S       | 1         | store right 1 +S =S              # a flag added on the left
+1=1            | 1         | 1:S       | store left 1 +S =S               # a flag added on the right
+1=1:S          | 1         | 1:S       | store right 1 -S =               # a flag removed on the left
+1=1:S          | 1:S       | 1         | store left 1 -S =                # a flag removed on the right
+1=1:S          | 1:F       | 1:S       | store right 1 +F -S =F           # added and removed at once
+1=1            | 1:S       | 1:F       | store left 1 +F =F               # both changed: one side at a time
+1=1:F          | 1:SF      | 1:F       | store right 1 +S =SF             # ... then the other
+1=1            | 1:S       | 1:S       | record 1=1 S                     # both made the same change
+1=1:S          | 1         | 1         | record 1=1                       # both removed the same flag
+1=1:S          | 1:SF      | 1         | store left 1 -S =                # one added, the other removed: left first
+1=1            | 1:K       | 1         | store right 1 +K =K              # a keyword
+
+linked, gone
+1=1            |           | 1         | remove right 1                   # removed on the left
+1=1            | 1         |           | remove left 1                    # removed on the right
+1=1            |           |           | forget 1=1                       # removed on both
+1=1:S          |           | 1         | remove right 1                   # removal beats a change of flags
+1=1            | ?         | 1         |                                  # outside coverage proves nothing
+1=1            | ?         |           |                                  # gone on one, unknown on the other
+1=1            | ?1-3      | 1         | remove right 1                   # inside coverage proves it
+3=3            | ?1-2      | 3         |                                  # just outside coverage
+1=a            | 1         | ?         |                                  # names are never covered
+1=1            | ?         | ?         |                                  # nothing seen at all
+1=1 2=2        | 1         | 1:S       | store left 1 +S =S, forget 2=2   # one of two
+
+store intents
+1=1 1=1>+S:S   | 1:S       | 1:S       | record 1=1 S                     # the effect is visible
+1=1 1=1>+S:S   | 1         | 1:S       | record 1=1 S                     # recorded first, whatever happened since
+1=1 1=1>+S:S   |           | 1:S       | record 1=1 S                     # recorded first, even for a removal
+1=1 1=1>+S:S   | 1:S       | 1         | store right 1 +S =S              # not visible: again
+1=1 1=1>+S:S   | 1         | 1         | record 1=1                       # not visible and not wanted any more: buried
+1=1:S 1=1>-S:  | 1         | 1         | record 1=1                       # a removed flag is visible
+1=1:S 1=1>-S:  | 1         | 1:S       | store right 1 -S =               # a removed flag is not visible
+1=1 1=1>+S:S   | 1:S       | ?         |                                  # not seen: wait
+1=1 1=1>+S:S   | 1:S       |           | remove left 1                    # its message is gone
+1=1 1=1>+SF:SF | 1:SF      | 1:S       | store right 1 +F =SF             # half of it happened
+1=1 2=2>+S:S   | 1         | 1         |                                  # its link is gone: it speaks of nothing
+
+fresh
+               | 1         |           | copy left 1                      # new on the left
+               |           | 1:S       | copy right 1 S                   # new on the right
+               | 1 2       |           | copy left 1, copy left 2         # in order
+               | 1         | ?         |                                  # towards a side not fully seen: wait
+               | 1 ?       |           | copy left 1                      # from a side not fully seen: fine
+               | 1         | 1         | identify left 1, identify right 1 # both have fresh ones
+               | 1@m       | 1         | identify right 1                 # only who is unknown
+               | 1@m 2     | 1@m       | identify left 2                  # nothing is copied before
+               | 1@m       | 7@m       | adopt 1=7                        # the same message: no transfer
+               | 1:SF@m    | 7:SA@m    | adopt 1=7 S                      # ... agreeing on what both have
+               | 1@m       | 7@n       | copy left 1, copy right 7        # different ones
+               | 1@m 2@n   | 7@m       | adopt 1=7, copy left 2           # one of each
+               | 1@m 2@m   | 7@m 8@m   | adopt 1=7, adopt 2=8             # twins, in order
+               | 1@m 2@m   | 7@m       | adopt 1=7, copy left 2           # more on one side
+               | 1@m       | 7@m~      | copy left 1, copy right 7        # headers alone are no identity
+1=1            | 1 2       | 1         | copy left 2                      # next to a linked one
+               | 1@m       | 7@m ?     | adopt 1=7                        # what was seen may be paired
+
+copy intents
+1>5@m          | 1         | 5         | identify right 5                 # who arrived?
+1>5@m          | 1         | 4 5@m     | adopt 1=5, copy right 4          # below the floor it is another
+1>5:S@m        | 1:F       | 5:A@m     | adopt 1=5 S                      # with the flags that were sent
+5<1@m          | 5@m       | 1         | adopt 5=1                        # from right to left
+1>5@m          |           | 5@m       | remove right 5                   # its source was removed meanwhile
+1>5@m          | ?         | 5@m       |                                  # its source was not seen: wait
+1>5@m          | 1         | ?         |                                  # the destination was not seen: wait
+1>5@m          | 1         | 5@m ?     |                                  # ... and what may be the copy is not new mail
+1>5@m          | 1         | 4 5 ?     | copy right 4                     # ... but what is below the floor is
+1>5@m          | 1         |           | settle left 1                    # not found, and may still arrive
+1>5@m!         | 1         |           | abandon left 1                   # not found, and cannot arrive any more
+1>5@m!!        | 1         |           | unresolved left 1                # accepted and not found: never sent again
+1>5@m!!        |           |           | abandon left 1                   # ... and its source is gone: no one's concern
+1>5@m!         | 1         | 5@n       | abandon left 1, copy right 5     # another one arrived
+1>5@m!v2       | 1         | 5@m       | abandon left 1, copy right 5     # begun in another numbering
+1>5@m 1=1      | 1         | 1 5@m     | abandon left 1, copy right 5     # linked since
+1>5@m 2>5@m    | 1 2       | 5@m 6@m   | adopt 1=5, adopt 2=6             # twins, in order
+1>5@m! 2>5@m!! | 1 2       | 5@m       | abandon left 1, adopt 2=5        # the accepted one has the first claim
+1>6@m 2>5@m    | 1 2       | 5@m 6@m   | adopt 1=6, adopt 2=5             # no floor is left without its match
+1>5@m          | 1         | 5@m~      | settle left 1                    # a look-alike: the true one may still come
+1>5@m!         | 1         | 5@m~      | adopt 1=5                        # rendered anew by the server
+1>5@m!         | 1         | 5@m~ 6@m~ | unresolved left 1                # too many look-alikes: nobody can tell
+1>5!           | 1@m       | 5@m       | adopt 1=5                        # the identity comes from the source
+1>5!           | 1         | 5@m       | identify left 1                  # ... when that is known
+1>5!           | ?         | 5@m       | abandon left 1                   # ... and never will be without a source
+1>5@m 7<3@m    | 1 7@m     | 3 5@m     | adopt 1=5, adopt 7=3             # one each way
+1>1@m! 1<1@m!  | 1         | 1         | abandon left 1, abandon right 1  # one being copied is nobody's copy
+1>x@m          | 1         | x         | adopt 1=x                        # a known name needs no identity
+1>x@m          | 1         | y         | settle left 1, copy right y      # not under its name
+1>x@m          |           | x         | remove right x                   # a known name, its source gone
+1>x@m          | 1         | x ?       |                                  # a known name, not fully seen: wait
+
+numbering
+1=1            | v2        | 1         | reset left 1->2                  # only a new beginning, no removals
+1=1            | 1 v2      | 1 v3      | reset left 1->2, reset right 1->3 # on both sides
+1=1 2>5@m      | 2 v2      | 1         | settle left 2                    # nothing may arrive after it
+1=1 2>5@m!     | 2 v2      | 1         | reset left 1->2                  # nothing can arrive any more
+1=1            | v ?       | 1         |                                  # broke off before it was told
+""")[1:]
+
+RIGHT_HOLDS_ONLY_S = rows("""
+1=1            | 1:F       | 1         |                                  # never stored where it cannot be held
+1=1:F          | 1:F       | 1         |                                  # never taken for removed there
+1=1            | 1:SF      | 1         | store right 1 +S =S              # the rest is stored, and agreed on
+1=1            | 1:F       | 1:S       | store left 1 +S =S               # changes come back without loss
+1=1            | 1         | 1:K       |                                  # what is shown against its word does not count
+               | 1:SF@m    | 7:S@m     | adopt 1=7 S                      # what only one can hold is not agreed on
+1>5:SF@m       | 1:SF      | 5:S@m     | adopt 1=5 S                      # ... nor when it was sent
+1=1 1=1>+SF:S  | 1:SF      | 1:S       | record 1=1 S                     # visible as far as it can be
+""")
+
+LEFT_TO_RIGHT = rows("""
+1=1            | 1:S       | 1         | store right 1 +S =S              # the source's change
+1=1            | 1         | 1:S       | store right 1 -S =               # a change on the destination is undone
+1=1            | 1:F       | 1:S       | store right 1 +F -S =F           # both changed: the source wins
+1=1            | 1:S       | 1:S       | record 1=1 S                     # the same on both
+1=1            |           | 1         | remove right 1                   # removed on the source
+1=1            | 1         |           | forget 1=1                       # removed on the destination: to be copied again
+               | 1         |           | copy left 1                      # new on the source
+               |           | 1         |                                  # new on the destination: left alone
+               | 1         | 1         | identify left 1, identify right 1 # it may be there already
+               | 1@m       | 1@n       | copy left 1                      # it is not
+1=1            | 1         | 1 2       |                                  # nothing to copy: nothing to identify
+5<1@m          | 5@m       |           | abandon right 1                  # from before it was one-way: not taken back
+""")
+
+KEEP = rows("""
+1=1            |           | 1         |                                  # kept
+1=1            |           | 1:S       |                                  # kept, whatever its flags
+1=1            |           |           | forget 1=1                       # gone on both
+1>5:S@m        |           | 5@m       | adopt 1=5 S                      # a copy whose source is gone is kept too
+""")
+
+RESTORE = rows("""
+1=1            |           | 1         | forget 1=1                       # to be copied anew
+               |           | 1         | copy right 1                     # ... in the next round
+1>5@m          |           | 5@m       | abandon left 1                   # a copy whose source is gone goes back
+""")
+
+FLAGS_BEAT_REMOVAL = rows("""
+1=1            |           | 1         | remove right 1                   # nothing changed: removed
+1=1            |           | 1:S       | forget 1=1                       # changed: to be copied back
+1=1 1=1>+S:S   |           | 1:S       | record 1=1 S                     # our own change is no one's wish
+1>5:S@m        |           | 5:S@m     | remove right 5                   # a copy as it was sent
+1>5:S@m        |           | 5:F@m     | abandon left 1                   # a copy that was changed
+""")
+
+ASIDE = frozenset({(Side.LEFT, 1), (Side.RIGHT, 1)})
+LEFT_1_AND_RIGHT_1_ASIDE = rows("""
+               | 1         |           |                                  # not copied
+               | 1 2       |           | copy left 2                      # the others are
+               | 1 2@m     | 1         | copy left 2                      # not identified, and not in the way
+               | 1@m       | 1@m       |                                  # not adopted
+1=1            | 1:S       | 1         | store right 1 +S =S              # a link goes on
+1>5@m          | 1         | 5@m       | adopt 1=5                        # what was begun is brought to its end
+1>1@m!         | 1         | 1         | unresolved left 1                # this may be the copy, and cannot be read
+""")
+
+
+def _id(row: Row) -> str:
+    return row.name
+
+
+@pytest.mark.parametrize("row", TWO_WAY, ids=_id)
+def test_two_way(row: Row) -> None:
+    assert row.planned(Policy()) == row.plan
+
+
+@pytest.mark.parametrize("row", RIGHT_HOLDS_ONLY_S, ids=_id)
+def test_a_side_that_cannot_hold_all_flags(row: Row) -> None:
+    assert row.planned(Policy(), right_holds="S") == row.plan
+
+
+@pytest.mark.parametrize("row", LEFT_TO_RIGHT, ids=_id)
+def test_one_way(row: Row) -> None:
+    assert row.planned(Policy(direction=Direction.LEFT_TO_RIGHT)) == row.plan
+
+
+@pytest.mark.parametrize("row", KEEP, ids=_id)
+def test_removals_are_not_passed_on(row: Row) -> None:
+    assert row.planned(Policy(removals=Removals.KEEP)) == row.plan
+
+
+@pytest.mark.parametrize("row", RESTORE, ids=_id)
+def test_removals_are_undone(row: Row) -> None:
+    assert row.planned(Policy(removals=Removals.RESTORE)) == row.plan
+
+
+@pytest.mark.parametrize("row", FLAGS_BEAT_REMOVAL, ids=_id)
+def test_changes_of_flags_beat_removals(row: Row) -> None:
+    assert row.planned(Policy(flag_change_beats_removal=True)) == row.plan
+
+
+@pytest.mark.parametrize("row", LEFT_1_AND_RIGHT_1_ASIDE, ids=_id)
+def test_messages_set_aside(row: Row) -> None:
+    assert row.planned(Policy(), aside=ASIDE) == row.plan
+
+
+def test_one_way_the_other_way_round() -> None:
+    policy = Policy(direction=Direction.RIGHT_TO_LEFT)
+    assert Row("", "1", "", "", "").planned(policy) == ""
+    assert Row("", "", "1", "", "").planned(policy) == "copy right 1"
+    assert Row("1=1", "1:S", "1", "", "").planned(policy) == "store left 1 -S ="
+
+
+def test_nothing_follows_from_having_seen_nothing() -> None:
+    known = Base([Link(1, 1, flags("S"))], "1", "1")
+    for left, right in (
+        (NOTHING_SEEN, listing("1")),
+        (listing("1"), NOTHING_SEEN),
+        (NOTHING_SEEN, NOTHING_SEEN),
+    ):
+        assert plan_messages(known, left, right, Policy()) == Plan()
+
+
+def test_a_mailbox_that_is_new_on_both_sides_is_no_reset() -> None:
+    assert plan_messages(Base(), listing("v7"), listing("v8"), Policy()) == Plan()
+
+
+def test_every_operation_says_why() -> None:
+    for row in [*TWO_WAY, *LEFT_TO_RIGHT]:
+        for operation in plan_messages(base(row.base), listing(row.left), listing(row.right), Policy()):
+            assert 3 < len(operation.why) < 100
