@@ -266,6 +266,16 @@ async def test_an_appenduid_without_uidplus(play: Play) -> None:
         assert code.args == (7, UidSet.of([97]))
 
 
+async def test_the_limit_on_responses_kept(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailtwin.client.session.RESPONSES_MAX", 2)
+    item = b'* LIST () "/" a\r\n'
+    at, above = item * 2 + b"A1 OK\r\n", item * 3 + b"A2 OK\r\n"
+    async with play('A1 LIST "" "*"', at, 'A2 LIST "" "*"', above) as session:
+        assert len((await session.run(c.List())).responses) == 2
+        with pytest.raises(RemoteProtocolError, match="more than 2 responses"):
+            await session.run(c.List())
+
+
 # --- refusals ---
 
 

@@ -1,0 +1,72 @@
+"""Behaviours that no RFC has, by the words that servers used."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailtwin.imap.quirks import (
+    QUIRKS,
+    TEXT_SHOWN_MAX,
+    Throttle,
+    is_back_end_missing,
+    limit_of,
+    text_of,
+    throttle_of,
+)
+from mailtwin.imap.responses import Code, Status
+
+
+def status(text: bytes, code: str | None = None) -> Status:
+    return Status("NO", "A1", None if code is None else Code(code), text)
+
+
+@pytest.mark.parametrize(
+    ("said", "pause"),
+    [
+        (status(b"Request is throttled. Suggested Backoff Time: 299961 milliseconds"), Throttle(299.961)),
+        (status(b"Suggested Backoff Time: 999999999999 milliseconds"), Throttle(86400.0)),
+        (status(b"Success [THROTTLED]"), Throttle(None)),
+        (status(b"x", "THROTTLED"), Throttle(None)),
+        (status(b"x", "LIMIT"), Throttle(None)),
+        (status(b"Too many simultaneous connections. (Failure)", "ALERT"), Throttle(None)),
+        (status(b"Account exceeded command or bandwidth limits.", "OVERQUOTA"), Throttle(None)),
+        (status(b"Maximum number of connections from user+IP exceeded"), Throttle(None)),
+        (status(b"Connection is closed. 14"), Throttle(None)),
+        (status(b"Quota exceeded", "OVERQUOTA"), None),
+        (status(b"UID FETCH Server error", "UNAVAILABLE"), None),
+        (status(b"no such mailbox", "NONEXISTENT"), None),
+        (status(b""), None),
+        (status(b"\xff\xfe"), None),
+    ],
+)
+def test_throttle(said: Status, pause: Throttle | None) -> None:
+    assert throttle_of(said) == pause
+
+
+@pytest.mark.parametrize(
+    ("said", "limit"),
+    [
+        (status(b"x", "MESSAGELIMIT"), "MESSAGELIMIT"),
+        (status(b"Success [THROTTLED]"), "THROTTLED"),
+        (status(b"some [MESSAGELIMIT 1000 23]"), "MESSAGELIMIT"),
+        (status(b"THROTTLED"), None),
+        (status(b"ok", "UIDNEXT"), None),
+    ],
+)
+def test_limit(said: Status, limit: str | None) -> None:
+    assert limit_of(said) == limit
+
+
+def test_back_end_missing() -> None:
+    assert is_back_end_missing(status(b"User is authenticated but not connected."))
+    assert not is_back_end_missing(status(b"User is connected."))
+
+
+def test_a_servers_text_is_shown_without_control_characters_and_not_without_end() -> None:
+    assert text_of(b" a\x1b[31mb\r\xff ") == "a?[31mb?\ufffd"
+    assert len(text_of(b"x" * (TEXT_SHOWN_MAX + 1))) == TEXT_SHOWN_MAX
+
+
+def test_each_quirk_says_everything() -> None:
+    assert len({quirk.name for quirk in QUIRKS}) == len(QUIRKS)
+    assert all(quirk.sign and quirk.answer and quirk.seen for quirk in QUIRKS)
