@@ -22,4 +22,4 @@ def program(tmp_path: Path, bytecode: dict[str, str]) -> Program:
     """The real program, with a home of its own."""
     home = tmp_path / "home"
     home.mkdir()
-    return Program(home, bytecode)
+    return Program(home, dict(bytecode))

@@ -46,9 +46,9 @@ class Program:
     environ: dict[str, str] = field(default_factory=dict)
 
     async def start(
-        self, *arguments: object, limit: Callable[[], None] | None = None
+        self, *arguments: object, limit: Callable[[], None] | None = None, wrapper: Sequence[str] = ()
     ) -> asyncio.subprocess.Process:
-        """Starts it and does not wait. `limit` is called in the new process."""
+        """Starts it and does not wait. `limit` is called in the new process; `wrapper` is a command that runs it."""
         environ = {
             **{
                 name: value
@@ -63,6 +63,7 @@ class Program:
             **self.environ,
         }
         return await asyncio.create_subprocess_exec(
+            *wrapper,
             PROGRAM,
             *map(str, arguments),
             env=environ,
@@ -73,9 +74,11 @@ class Program:
             preexec_fn=limit,
         )
 
-    async def run(self, *arguments: object, limit: Callable[[], None] | None = None) -> Ended:
+    async def run(
+        self, *arguments: object, limit: Callable[[], None] | None = None, wrapper: Sequence[str] = ()
+    ) -> Ended:
         """Runs it to its end."""
-        return await wait(await self.start(*arguments, limit=limit))
+        return await wait(await self.start(*arguments, limit=limit, wrapper=wrapper))
 
 
 async def wait(process: asyncio.subprocess.Process) -> Ended:
