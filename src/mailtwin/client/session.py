@@ -137,7 +137,7 @@ class Session:
         Raises nothing for a single one: look at each `Result`. When the connection is lost, those without a tagged
         reply have `lost` and no `status`. Large literals are not kept: such a result is incomplete, use `stream`.
         """
-        batch = _Batch(commands)
+        batch = _Batch(commands, self.endpoint.host)
         try:
             with self._exclusive():
                 self._catch_up()
@@ -147,8 +147,7 @@ class Session:
                     if batch.in_flight:
                         batch.note(await self._next())
         except MailtwinError as error:
-            self._drop(error)
-            batch.lose(self._error or error)
+            batch.lose(error)
         return batch.results
 
     async def stream(self, command: Command) -> AsyncGenerator[Answer, None]:
@@ -256,6 +255,10 @@ class Session:
         self._busy = True
         try:
             yield
+        except MailtwinError as error:
+            if not self._connection.is_idle:
+                self._drop(error)
+            raise
         finally:
             self._busy = False
             if not self._connection.is_idle:
@@ -335,7 +338,8 @@ class Session:
 class _Batch:
     """Commands on their way to results."""
 
-    def __init__(self, commands: Sequence[Command]) -> None:
+    def __init__(self, commands: Sequence[Command], host: str) -> None:
+        self._host = host
         self.results: list[Result] = [Result(command, None, sent=False) for command in commands]
         self.in_flight: dict[Handle, int] = {}
         self._taken: dict[Handle, list[Taken]] = {}

@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from functools import lru_cache
+from pathlib import Path
 from typing import Final, cast
 
 from mailtwin.client.endpoint import Endpoint
@@ -199,12 +201,18 @@ async def dial(endpoint: Endpoint, connection: Connection, timeout_s: float) -> 
 
 def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     """Trust in the system's authorities and the endpoint's own file. Raises TlsError when that cannot be read."""
+    try:
+        changed_ns = endpoint.ca_file.stat().st_mtime_ns if endpoint.ca_file is not None else 0
+        return _tls_context(endpoint.ca_file, changed_ns)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise TlsError(f"{endpoint.ca_file}: not a file of certificates (PEM): {why}") from error
+
+
+@lru_cache(maxsize=16)
+def _tls_context(ca_file: Path | None, _changed_ns: int) -> ssl.SSLContext:
+    # Reading the system's authorities costs 20 ms of CPU; several sessions with one server share them.
     context = ssl.create_default_context()
-    if endpoint.ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=endpoint.ca_file)
-        except OSError as error:
-            raise TlsError(
-                f"{endpoint.ca_file}: not a file of certificates (PEM): {error.strerror or error}"
-            ) from error
+    if ca_file is not None:
+        context.load_verify_locations(cafile=ca_file)
     return context

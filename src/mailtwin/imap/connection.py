@@ -292,11 +292,11 @@ class Connection:
                 return
 
     def _takers(self, response: Untagged | Status) -> tuple[Handle, ...]:
-        if not self._in_flight:
-            return ()
-        takers = tuple(handle for handle in self._heard() if handle.command.takes(response, handle.asked))
-        for handle in takers:
-            handle.taken += 1
+        takers: tuple[Handle, ...] = ()
+        for handle in self._heard():
+            if handle.command.takes(response, handle.asked):
+                handle.taken += 1
+                takers += (handle,)
         return takers
 
     def _distrust_damaged(self, response: Unparsed) -> None:

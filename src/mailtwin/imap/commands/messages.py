@@ -1,0 +1,206 @@
+"""Commands about the messages of the selected mailbox, always by UID (RFC 9051 section 6.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal, TypeAlias
+
+from mailtwin.errors import LocalProtocolError
+from mailtwin.imap import responses as r
+from mailtwin.imap.commands.base import Asked, Command, Taken
+from mailtwin.imap.encode import Encoder, Name, OpenRange, Uids
+from mailtwin.imap.pipelining import Trait
+from mailtwin.model import UidSet
+
+_FETCH_NAMES = frozenset({"FETCH", "UIDFETCH"})
+_GONE_NAMES = frozenset({"EXPUNGE", "VANISHED"})
+
+
+class Unselect(Command):
+    """UNSELECT (RFC 3691): leaves the mailbox and expunges nothing."""
+
+    __slots__ = ()
+    verb = "UNSELECT"
+    traits = Trait.SELECTS
+
+
+class Close(Command):
+    """CLOSE (RFC 9051 section 6.4.1): expunges what is marked `\\Deleted`, silently, and leaves the mailbox."""
+
+    __slots__ = ()
+    verb = "CLOSE"
+    traits = Trait.SELECTS
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch(Command):
+    """UID FETCH (RFC 9051 section 6.4.9); UID comes with every answer and need not be asked for.
+
+    `changed_since`: only messages with a greater MODSEQ (RFC 7162 section 3.1.4); `vanished` adds those expunged
+    since then (QRESYNC enabled). Takes what is said about one of `uids`, by UID (rule R3).
+    """
+
+    verb = "FETCH"
+    answers = _FETCH_NAMES
+
+    uids: Uids
+    attributes: tuple[str, ...]
+    changed_since: int | None = None
+    vanished: bool = False
+
+    def encode(self, out: Encoder) -> None:
+        if not self.attributes:
+            raise LocalProtocolError("FETCH needs an attribute")
+        out.raw("UID FETCH ").uids(self.uids).raw(" ").attributes(self.attributes)
+        if self.changed_since is not None:
+            out.raw(" (CHANGEDSINCE ").number(self.changed_since)
+            out.raw(" VANISHED)" if self.vanished else ")")
+        elif self.vanished:
+            raise LocalProtocolError("VANISHED needs CHANGEDSINCE")
+
+    def takes(self, response: Taken, _asked: Asked, /) -> bool:
+        if isinstance(response, r.Fetch):
+            return response.uid in self.uids
+        return self.vanished and isinstance(response, r.Vanished) and response.earlier
+
+
+@dataclass(frozen=True, slots=True)
+class Store(Command):
+    """UID STORE of flags (RFC 9051 section 6.4.9): `+` adds, `-` removes, `=` replaces.
+
+    `unchanged_since`: not where MODSEQ is greater (RFC 7162 section 3.1.3); those are in the reply's MODIFIED code.
+    """
+
+    verb = "STORE"
+    traits = Trait.CHANGES
+
+    uids: Uids
+    sign: Literal["+", "-", "="]
+    flags: frozenset[str]
+    silent: bool = True
+    unchanged_since: int | None = None
+
+    def encode(self, out: Encoder) -> None:
+        out.raw("UID STORE ").uids(self.uids)
+        if self.unchanged_since is not None:
+            out.raw(" (UNCHANGEDSINCE ").number(self.unchanged_since).raw(")")
+        sign = "" if self.sign == "=" else self.sign
+        out.raw(f" {sign}FLAGS{'.SILENT' if self.silent else ''} ").flags(self.flags)
+
+    def takes(self, response: Taken, _asked: Asked, /) -> bool:
+        return isinstance(response, r.Fetch) and response.uid in self.uids
+
+
+@dataclass(frozen=True, slots=True)
+class Copy(Command):
+    """UID COPY (RFC 9051 section 6.4.7)."""
+
+    verb = "COPY"
+    traits = Trait.CHANGES
+
+    uids: Uids
+    mailbox: Name
+
+    def encode(self, out: Encoder) -> None:
+        out.raw(f"UID {self.verb} ").uids(self.uids).raw(" ").mailbox(self.mailbox)
+
+    def takes(self, response: Taken, _asked: Asked, /) -> bool:
+        """See `Command`: a COPYUID that names only our messages may come untagged (rule R4)."""
+        if not isinstance(response, r.Status) or response.code is None or response.code.name != "COPYUID":
+            return False
+        args = response.code.args
+        return len(args) == 3 and isinstance(args[1], UidSet) and _is_within(args[1], self.uids)
+
+
+class Move(Copy):
+    """UID MOVE (RFC 6851)."""
+
+    __slots__ = ()
+    verb = "MOVE"
+    answers = _GONE_NAMES
+
+    def takes(self, response: Taken, _asked: Asked, /) -> bool:
+        return isinstance(response, r.Expunge | r.Vanished) or Copy.takes(self, response, _asked)
+
+
+class Expunge(Command):
+    """EXPUNGE (RFC 9051 section 6.4.3): also what other clients marked `\\Deleted`."""
+
+    __slots__ = ()
+    verb = "EXPUNGE"
+    traits = Trait.CHANGES
+    answers = _GONE_NAMES
+    kinds = (r.Expunge, r.Vanished)
+
+
+@dataclass(frozen=True, slots=True)
+class UidExpunge(Expunge):
+    """UID EXPUNGE (RFC 4315): only what is marked `\\Deleted` among `uids`."""
+
+    uids: Uids
+
+    def encode(self, out: Encoder) -> None:
+        out.raw("UID EXPUNGE ").uids(self.uids)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string argument of a search key: written as a string, never as a keyword."""
+
+    value: str
+
+
+SearchKey: TypeAlias = "str | Text | UidSet | OpenRange | date | int"
+
+
+@dataclass(frozen=True, slots=True)
+class Search(Command):
+    """UID SEARCH (RFC 9051 section 6.4.4): `keys` in order, such as `("HEADER", Text("Message-ID"), Text("<x@y>"))`.
+
+    A `str` is a keyword of the grammar, a set stands for itself after UID. `returns`: ALL, COUNT, MIN, MAX (RFC 4731);
+    answers of both forms are taken, since not every server knows the second.
+    """
+
+    verb = "SEARCH"
+    traits = Trait.ANONYMOUS
+    answers = frozenset({"SEARCH", "ESEARCH"})
+
+    keys: Sequence[SearchKey] = ("ALL",)
+    returns: tuple[str, ...] = ()
+
+    def encode(self, out: Encoder) -> None:
+        if not self.keys:
+            raise LocalProtocolError("SEARCH needs a key")
+        out.raw("UID SEARCH")
+        if self.returns:
+            out.raw(" RETURN ").atoms(self.returns)
+        if not out.dialect.utf8 and any(isinstance(k, Text) and not k.value.isascii() for k in self.keys):
+            out.raw(" CHARSET UTF-8")
+        for key in self.keys:
+            _encode_key(out.raw(" "), key)
+
+    def takes(self, response: Taken, asked: Asked, /) -> bool:
+        if isinstance(response, r.ESearch):
+            return response.tag in (asked.tag, None)
+        return isinstance(response, r.Search)
+
+
+def _encode_key(out: Encoder, key: SearchKey) -> None:
+    if isinstance(key, Text):
+        out.string(key.value)
+    elif isinstance(key, str):
+        out.atom(key)
+    elif isinstance(key, int):
+        out.number(key)
+    elif isinstance(key, date):
+        out.day(key)
+    else:
+        out.uids(key)
+
+
+def _is_within(uids: UidSet, asked: Uids) -> bool:
+    if isinstance(asked, OpenRange):
+        return all(low >= asked.first for low, _ in uids.ranges)
+    return not uids - asked
