@@ -119,7 +119,7 @@ RIGHT_HOLDS_ONLY_S = rows("""
 1=1:F          | 1:F       | 1         |                                  # never taken for removed there
 1=1            | 1:SF      | 1         | store right 1 +S =S              # the rest is stored, and agreed on
 1=1            | 1:F       | 1:S       | store left 1 +S =S               # changes come back without loss
-1=1            | 1         | 1:K       |                                  # what is shown against its word does not count
+1=1            | 1         | 1:K       |                                  # what it shows all the same does not count
                | 1:SF@m    | 7:S@m     | adopt 1=7 S                      # what only one can hold is not agreed on
 1>5:SF@m       | 1:SF      | 5:S@m     | adopt 1=5 S                      # ... nor when it was sent
 1=1 1=1>+SF:S  | 1:SF      | 1:S       | record 1=1 S                     # visible as far as it can be
@@ -131,7 +131,7 @@ LEFT_TO_RIGHT = rows("""
 1=1            | 1:F       | 1:S       | store right 1 +F -S =F           # both changed: the source wins
 1=1            | 1:S       | 1:S       | record 1=1 S                     # the same on both
 1=1            |           | 1         | remove right 1                   # removed on the source
-1=1            | 1         |           | forget 1=1                       # removed on the destination: to be copied again
+1=1            | 1         |           | forget 1=1                       # removed on the destination: copied again
                | 1         |           | copy left 1                      # new on the source
                |           | 1         |                                  # new on the destination: left alone
                | 1         | 1         | identify left 1, identify right 1 # it may be there already

@@ -55,7 +55,7 @@ class _Resolution:
         self.side = side
         self.listing = draft.listings[side]
         self.source = draft.listings[side.other]
-        self.by_name = [intent for intent in intents if intent.target is not None]
+        self.by_name = sorted((i for i in intents if i.target is not None), key=_urgency)
         self.by_number = sorted((i for i in intents if i.target is None), key=_urgency)
         # A message that is being copied itself is nobody's copy, however much it looks like one.
         own = draft.taken[side]
