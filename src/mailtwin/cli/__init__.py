@@ -11,7 +11,7 @@ def main() -> None:
     # Importing makes objects that stay: looking for garbage among them costs a tenth of the start.
     gc.disable()
     try:
-        from mailtwin.cli.main import run
+        from mailtwin.cli.app import run
 
         code = run()
     except KeyboardInterrupt:  # before the commands could take care of it

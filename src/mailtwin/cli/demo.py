@@ -23,7 +23,7 @@ from mailtwin.cli.screen import TextScreen
 from mailtwin.config.address import parse_address
 from mailtwin.config.build import Built, build_pair
 from mailtwin.config.settings import PairSettings
-from mailtwin.errors import ExitCode
+from mailtwin.errors import ConfigurationError, ExitCode
 from mailtwin.model import Side
 from mailtwin.state import State
 from mailtwin.testing.corpus import CorpusMessage, messages
@@ -58,9 +58,19 @@ imaps://you%40gmail.com@imap.gmail.com/. To run unattended, write a configuratio
 
 
 def demo(keep: Path | None) -> int:
-    """Runs the demonstration; 0 when everything was proven identical. `keep`: a directory for what remains of it."""
+    """Runs the demonstration; 0 when everything was proven identical. `keep`: a new directory for what remains of it.
+
+    Raises ConfigurationError when that exists.
+    """
+    if keep is not None and keep.exists():
+        raise ConfigurationError(
+            f"{keep} exists already.", hint="Name a directory that the demonstration can make."
+        )
     with ExitStack() as stack:
-        directory = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mailtwin-demo-")))
+        if keep is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mailtwin-demo-")))
+        else:
+            directory = keep.absolute()
         return runner.run(_Demo(Lines(sys.stdout), directory, kept=keep is not None).run())
 
 

@@ -1,0 +1,426 @@
+"""What each screen shows of the same events and reports."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mailtwin.cli import words
+from mailtwin.cli.jsonscreen import JsonScreen
+from mailtwin.cli.output import Lines, aligned, harmless
+from mailtwin.cli.screen import TextScreen
+from mailtwin.cli.status import PairStatus
+from mailtwin.cli.terminal import TerminalScreen, short
+from mailtwin.engine.report import (
+    CheckReport,
+    Connected,
+    Counts,
+    Event,
+    Listed,
+    MailboxFinished,
+    MailboxResult,
+    MailboxStarted,
+    MappedMailbox,
+    PairPlan,
+    PhaseStarted,
+    PlannedMailbox,
+    Problem,
+    ProblemFound,
+    Progress,
+    RunReport,
+)
+from mailtwin.errors import GuardError, MessageError
+from mailtwin.model import INBOX, MailboxName, Side, make_flags
+from mailtwin.planner.operations import (
+    Abandon,
+    Adopt,
+    Copy,
+    CopyIntent,
+    CreateMailbox,
+    Forget,
+    ForgetMailbox,
+    HoldMailbox,
+    Identify,
+    Link,
+    Operation,
+    Phase,
+    Plan,
+    Record,
+    Remove,
+    RemoveMailbox,
+    Reset,
+    Settle,
+    StoreFlags,
+    Unresolved,
+)
+from mailtwin.state import CopyRecord, MailboxRecord, RunRecord
+
+SENT = MailboxName(("Sent",))
+LIST = MailboxName(("Lists", "[x]\x1b[31m"))
+LINK = Link(4, "17.a", make_flags(["\\Seen"]))
+INTENT = CopyIntent(Side.LEFT, 9, make_flags([]), "1", floor=20, finished=True, accepted=True)
+SEEN = make_flags(["\\Seen"])
+OPERATIONS: tuple[Operation, ...] = (
+    Reset(Side.LEFT, "1", "2", "the numbering on left changed"),
+    Settle(INTENT, "its copy may still arrive on right"),
+    Abandon(INTENT, "its copy never reached right"),
+    Identify(Side.RIGHT, (1, 2, 3), "may be the same"),
+    Adopt(5, "18.b", SEEN, "the same message on both sides"),
+    Copy(Side.LEFT, 6, SEEN, "new on left"),
+    Copy(Side.LEFT, 7, SEEN, "new on left"),
+    Record(LINK, SEEN, "both sides show the same change of flags"),
+    StoreFlags(LINK, Side.RIGHT, make_flags(["\\Flagged"]), SEEN, SEEN, "flags changed on left"),
+    Remove(Side.RIGHT, "19.c", LINK, "removed on left"),
+    Forget(LINK, "gone on both sides"),
+    Unresolved(INTENT, "right accepted it and does not show it"),
+)
+PLAN = PairPlan(
+    (
+        CreateMailbox(Side.RIGHT, SENT, "new on left"),
+        HoldMailbox(Side.LEFT, MailboxName(("Held",)), "missing on left"),
+        RemoveMailbox(Side.LEFT, MailboxName(("Old",)), "removed on right"),
+        ForgetMailbox(MailboxName(("Older",)), "missing on both sides"),
+    ),
+    (PlannedMailbox(INBOX, Plan(OPERATIONS), False), PlannedMailbox(LIST, Plan(), True)),
+    (Problem(GuardError("too many", hint="look"), INBOX),),
+)
+PROBLEMS = (
+    Problem(MessageError("too big", hint="ask"), INBOX, Side.RIGHT, 12, "<a@b>"),
+    Problem(MessageError("too big", hint="ask"), INBOX, Side.RIGHT, 13),
+    Problem(GuardError("no"), SENT),
+    Problem(GuardError("Odd: unusable"), None, Side.LEFT),
+)
+COUNTS = Counts(1, 2, 3, 4, 1, 6, 7, 5_000_000)
+RESULT = MailboxResult(INBOX, False, COUNTS)
+REPORT = RunReport((RESULT, MailboxResult(SENT, True, unchanged=True)), PROBLEMS)
+EVENTS: tuple[Event, ...] = (
+    Connected(Side.LEFT, "imaps://me@h/"),
+    Listed(2, 1, PLAN.mailbox_operations[:1]),
+    MailboxStarted(INBOX, 1, 1),
+    PhaseStarted(INBOX, Phase.COPY, 2, Plan(OPERATIONS)),
+    Progress(INBOX, Phase.COPY, 1, 2, 2048),
+    ProblemFound(PROBLEMS[0]),
+    MailboxFinished(RESULT),
+    MailboxFinished(MailboxResult(SENT, True, unchanged=True)),
+)
+CHECK = CheckReport(
+    (("imaps://me@h/", "IMAP4REV1"), ("maildir:/m",)),
+    (MappedMailbox(INBOX, "INBOX", "INBOX", "twinned"), MappedMailbox(LIST, "Lists.[x]", "", "excluded")),
+    (("&bad (left)", "no such name"),),
+)
+STATUS = PairStatus(
+    "imaps://me@h/",
+    "maildir:/m",
+    Path("/state/x.db"),
+    (RunRecord(2, "sync", 1e9, None, None, {}), RunRecord(1, "sync", 1e9, 1e9 + 1, "in step", {"adopted": 3, "x": 1})),
+    (MailboxRecord(INBOX, 3, 1, None, None, None, None), MailboxRecord(SENT, 1, 0, None, None, None, None)),
+    (CopyRecord(INBOX, INTENT, 2000, "ab" * 32, "", 1e9),),
+)  # fmt: skip
+
+
+class Clock:
+    """Advances by 6 seconds at each look."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        self.now_s += 6
+        return self.now_s
+
+
+def text_screen(**options: bool) -> tuple[TextScreen, io.StringIO, io.StringIO]:
+    out, err = io.StringIO(), io.StringIO()
+    screen = TextScreen(Lines(out), Lines(err), now_s=Clock(), **options)
+    screen.begin("home", "imaps://me@h/", "maildir:/m")
+    return screen, out, err
+
+
+# --- text -----------------------------------------------------------------------------------------------------------
+
+INBOX_LINE = (
+    "INBOX: 1 copied to the left, 2 copied to the right (4.8 MiB), 3 recognised on both sides, "
+    "4 flag changes on the left, 1 flag change on the right, 6 removed on the left, 7 removed on the right; not in step"
+)
+
+
+def test_events_as_text() -> None:
+    screen, out, err = text_screen()
+    for event in EVENTS:
+        screen.event(event)
+    assert out.getvalue() == ""
+    assert err.getvalue().splitlines() == [
+        "home: imaps://me@h/ <-> maildir:/m",
+        "2 mailboxes, 1 to look into",
+        "Sent: create on the right (new on left)",
+        INBOX_LINE,
+    ]
+
+
+def test_a_long_phase_shows_signs_of_life() -> None:
+    screen, _, err = text_screen()
+    for done in range(5):
+        screen.event(Progress(INBOX, Phase.COPY, done, 5, done * 1024))
+    assert err.getvalue().splitlines() == [
+        "INBOX: copying, 1 of 5 (1.0 KiB)",
+        "INBOX: copying, 3 of 5 (3.0 KiB)",
+    ]
+
+
+def test_report_as_text() -> None:
+    screen, out, err = text_screen()
+    screen.report(REPORT)
+    assert out.getvalue().startswith("home: not in step: 1 copied to the left, 2 copied")
+    assert out.getvalue().endswith("; 6.0 s\n")
+    assert err.getvalue().splitlines() == [
+        "problems:",
+        "  on the left: Odd: unusable",
+        "problems in INBOX:",
+        "  on the right, UID 12, <a@b>: too big",
+        "  on the right, UID 13: too big",
+        "  hint: ask",
+        "problems in Sent:",
+        "  no",
+    ]
+
+
+def test_quiet_shows_problems_only() -> None:
+    screen, out, err = text_screen(quiet=True)
+    for event in EVENTS:
+        screen.event(event)
+    screen.report(RunReport((MailboxResult(INBOX, True, COUNTS),)))
+    assert out.getvalue() + err.getvalue() == ""
+    screen.report(REPORT)
+    assert "not in step" in out.getvalue()
+    assert "<a@b>" in err.getvalue()
+
+
+def test_plan_as_text() -> None:
+    screen, out, err = text_screen()
+    screen.plan(PLAN)
+    assert out.getvalue().splitlines() == [
+        "home: imaps://me@h/ <-> maildir:/m",
+        "Held   hold: nothing is done while it is missing on the left (missing on left)",
+        "INBOX  pair anew with the left: 1 message (the numbering on left changed)",
+        "       make sure of an interrupted copy: 1 message (its copy may still arrive on right)",
+        "       give up an interrupted copy: 1 message (its copy never reached right)",
+        "       look at headers on the right: 3 messages (may be the same)",
+        "       recognise on both sides: 1 message (the same message on both sides)",
+        "       copy to the right: 2 messages (new on left)",
+        "       note flags: 1 message (both sides show the same change of flags)",
+        "       set flags on the right: 1 message (flags changed on left)",
+        "       remove on the right: 1 message (removed on left)",
+        "       forget: 1 message (gone on both sides)",
+        "       unresolved, left for a person: 1 message (right accepted it and does not show it)",
+        "Old    remove on the left (removed on right)",
+        "Older  forget (missing on both sides)",
+        "Sent   create on the right (new on left)",
+    ]
+    assert err.getvalue().splitlines() == ["problems in INBOX:", "  too many", "  hint: look"]
+
+
+def test_every_operation_by_itself() -> None:
+    assert words.plan_lines(Plan(OPERATIONS), verbose=True) == [
+        "pair anew with the left (the numbering on left changed)",
+        "make sure of an interrupted copy: UID 9 of the left (its copy may still arrive on right)",
+        "give up an interrupted copy: UID 9 of the left (its copy never reached right)",
+        "look at headers on the right: 3 messages (may be the same)",
+        "recognise on both sides: UID 5 and 18.b (the same message on both sides)",
+        "copy to the right: UID 6 of the left (new on left)",
+        "copy to the right: UID 7 of the left (new on left)",
+        "note flags: UID 4 and 17.a (both sides show the same change of flags)",
+        "set flags on the right: 17.a, add \\Flagged and remove \\Seen (flags changed on left)",
+        "remove on the right: 19.c (removed on left)",
+        "forget: UID 4 and 17.a (gone on both sides)",
+        "unresolved, left for a person: UID 9 of the left (right accepted it and does not show it)",
+    ]
+
+
+def test_check_as_text() -> None:
+    screen, out, err = text_screen()
+    screen.check(CHECK)
+    assert out.getvalue().splitlines() == [
+        "home: imaps://me@h/ <-> maildir:/m",
+        "left: imaps://me@h/",
+        "left: IMAP4REV1",
+        "right: maildir:/m",
+        "left       right",
+        "INBOX      INBOX  twinned",
+        "Lists.[x]  -      excluded",
+    ]
+    assert err.getvalue() == "problem: &bad (left): no such name\n"
+
+
+def test_status_as_text() -> None:
+    screen, out, _ = text_screen()
+    screen.status(STATUS)
+    lines = out.getvalue().splitlines()
+    assert lines[1:4] == [
+        "state: /state/x.db",
+        "2 mailboxes, 4 messages in agreement",
+        "1 operation begun and not seen to end, in: INBOX",
+    ]
+    copy = "UID 9 of the left (2.0 KiB, SHA-256 abababababababab)"
+    assert lines[4] == f"unresolved: INBOX: {copy}: stored on the other side, and not found there"
+    assert lines[6].endswith("  sync  running, or killed  nothing to do")
+    assert lines[7].endswith("  sync  in step             3 recognised on both sides")
+
+
+WORDS = [
+    (words.number(1, "mailbox"), "1 mailbox"),
+    (words.number(2, "mailbox"), "2 mailboxes"),
+    (words.number(12_345, "message"), "12,345 messages"),
+    (words.size(0), "0 bytes"),
+    (words.size(1), "1 byte"),
+    (words.size(1536), "1.5 KiB"),
+    (words.size(3 * 1024**3), "3.0 GiB"),
+    (words.size(2 * 1024**4), "2.0 TiB"),
+    (words.duration(0.04), "0.0 s"),
+    (words.duration(61), "1 min 01 s"),
+    (words.duration(7_260), "2 h 01 min"),
+    (words.counts(Counts()), "nothing to do"),
+]
+
+
+@pytest.mark.parametrize(("found", "expected"), WORDS)
+def test_words(found: str, expected: str) -> None:
+    assert found == expected
+
+
+# --- output ---------------------------------------------------------------------------------------------------------
+
+
+def test_control_characters_are_made_visible() -> None:
+    assert harmless("a\x1b[31m\x07\r\x9b\tü\n") == "a\\x1b[31m\\x07\\x0d\\x9b\tü\n"
+
+
+def test_a_reader_that_went_away() -> None:
+    class Broken(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    lines = Lines(Broken())
+    lines.write("one")
+    lines.write("two")
+
+
+def test_aligned() -> None:
+    assert aligned([("a", "bb", ""), ("aaa", "b", "c")]) == ["a    bb", "aaa  b   c"]
+    assert aligned([]) == []
+
+
+# --- terminal -------------------------------------------------------------------------------------------------------
+
+
+def terminal_screen(**options: bool) -> tuple[TerminalScreen, io.StringIO, io.StringIO]:
+    out, err = io.StringIO(), io.StringIO()
+    console = Console(file=err, force_terminal=True, width=100, color_system=None)
+    tables = Console(file=out, force_terminal=True, width=100, color_system=None)
+    settings = {"quiet": False, "verbose": False} | options
+    screen = TerminalScreen(Lines(out), console, tables=tables, **settings)
+    screen.begin("home", "imaps://me@h/", "maildir:/m")
+    return screen, out, err
+
+
+def test_terminal() -> None:
+    screen, out, err = terminal_screen()
+    for event in EVENTS:
+        screen.event(event)
+        screen._bars().refresh()
+    screen.report(REPORT)
+    screen.end(3)
+    shown = err.getvalue()
+    for text in ("connected: left", "INBOX", "copying 1 of 2, 2.0 KiB", "problems in INBOX:", "<a@b>"):
+        assert text in shown
+    assert out.getvalue().startswith("home: not in step")
+
+
+def test_terminal_with_names_that_look_like_markup() -> None:
+    screen, _, err = terminal_screen()
+    screen.event(MailboxStarted(LIST, 1, 1))
+    screen.event(MailboxFinished(MailboxResult(LIST, True, COUNTS)))
+    screen.end(0)
+    assert "Lists/[x]\\x1b[31m" in err.getvalue()
+    assert "\x1b[31m" not in err.getvalue()
+
+
+def test_terminal_tables() -> None:
+    screen, out, _ = terminal_screen()
+    screen.check(CHECK)
+    screen.status(STATUS)
+    screen.plan(PLAN)
+    assert "│ Lists.[x]" in out.getvalue()
+    assert "running, or killed" in out.getvalue()
+
+
+def test_long_names_beside_a_bar() -> None:
+    assert short("x" * 28) == "x" * 28
+    assert short("Archive/" + "x" * 40) == "..." + "x" * 25
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def json_lines(*, quiet: bool = False) -> list[dict[str, object]]:
+    out, err = io.StringIO(), io.StringIO()
+    screen = JsonScreen(Lines(out), Lines(err), quiet=quiet)
+    screen.begin("home", "imaps://me@h/", "maildir:/m")
+    for event in EVENTS:
+        screen.event(event)
+    screen.report(REPORT)
+    screen.plan(PLAN)
+    screen.check(CHECK)
+    screen.status(STATUS)
+    screen.error(GuardError("too many", hint="look"))
+    screen.end(3)
+    assert err.getvalue() == "error: too many\nhint: look\n"
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def shape(value: object) -> object:
+    """The names and types in a JSON value; lists are known by their first element."""
+    if isinstance(value, dict):
+        return {name: shape(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return type(value).__name__
+
+
+def test_json_is_stable() -> None:
+    """Adding a name here is fine; renaming or removing one needs a new version of the format."""
+    expected = json.loads(Path(__file__).with_name("json_v1.json").read_text(encoding="utf-8"))
+    found = {str(line["event"]): shape(line) for line in json_lines()}
+    assert found == expected
+
+
+def test_json_values() -> None:
+    lines = json_lines()
+    assert all(line["version"] == 1 for line in lines)
+    assert [line["pair"] for line in lines] == ["home"] * (len(lines) - 1) + [None]
+    by_event = {line["event"]: line for line in lines}
+    assert by_event["report"]["counts"] == COUNTS.as_dict()
+    assert by_event["report"]["exit_code"] == REPORT.exit_code
+    mailboxes = by_event["plan"]["mailboxes"]
+    assert isinstance(mailboxes, list)
+    assert [operation["operation"] for operation in mailboxes[0]["operations"]] == [
+        "reset", "settle", "abandon", "identify", "adopt", "copy", "copy", "record", "store-flags", "remove", "forget",
+        "unresolved",
+    ]  # fmt: skip
+    assert mailboxes[0]["operations"][5] == {
+        "operation": "copy",
+        "what": "copy to the right",
+        "why": "new on left",
+        "side": "right",
+        "left": 6,
+        "flags": ["\\Seen"],
+    }
+
+
+def test_quiet_json_has_results_only() -> None:
+    assert [line["event"] for line in json_lines(quiet=True)] == [
+        "begin", "report", "plan", "check", "status", "error", "end",
+    ]  # fmt: skip
