@@ -7,7 +7,7 @@ Nothing here decides what is done: see `mailtwin.engine`. Read next: `imap_names
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -87,7 +87,9 @@ class ImapStore(Store):
         """Logs in. `create` means nothing here: an account exists or not."""
         assert self._session is None
         self._session = await Session.open(self._endpoint, self._credentials())
-        self._namespace = Namespace()
+        namespaces = self._session.state.namespaces
+        answer = await self._session.run(c.List(patterns=("*" if namespaces is None else "",)))
+        self._namespace = Namespace.of(namespaces, list_items(answer))
 
     async def reconnect(self) -> None:
         """Ends the old connection at once and logs in anew."""
@@ -118,7 +120,7 @@ class ImapStore(Store):
         status_items = self._status_items()
         in_one = bool(status_items) and session.has("LIST-STATUS")
         answer = await session.run(c.List(status=status_items if in_one else ()))
-        items = [item for item in answer.responses if isinstance(item, responses.ListItem)]
+        items = list_items(answer)
         if len(items) > MAILBOXES_MAX:
             raise MailboxError(f"{self.address} lists more than {MAILBOXES_MAX} mailboxes")
         self._namespace = Namespace.of(session.state.namespaces, items)
@@ -170,14 +172,27 @@ class ImapStore(Store):
 
     async def create(self, name: MailboxName) -> None:
         """CREATE and SUBSCRIBE; what exists already is no error (RFC 5530, ALREADYEXISTS)."""
-        spelling = self._spell(name)
+        refusal = await self._create(self._spell(name))
+        guess = self._namespace.guess_prefix()
+        if refusal and guess is not None:
+            # Without NAMESPACE nobody says that all names begin with INBOX: the refusal does.
+            plain, self._namespace = self._namespace, guess
+            if await self._create(self._spell(name)):
+                self._namespace = plain
+            else:
+                refusal = ""
+        if refusal and name not in (await self.mailboxes()).mailboxes:
+            raise MailboxError(f"{self.address} refused to create {name}: {refusal}")
+
+    async def _create(self, spelling: str) -> str:
+        """Creates and subscribes; returns the server's refusal, or nothing."""
         created, _subscribed = await self._run_all([c.Create(spelling), c.Subscribe(spelling)])
-        if not created.ok and name not in (await self.mailboxes()).mailboxes:
-            raise MailboxError(f"{self.address} refused to create {spelling!r}: {created.text}")
+        return "" if created.ok else created.text or "no reason given"
 
     async def remove_mailbox(self, name: MailboxName) -> None:
-        """DELETE: the mailbox and its mail, not its children."""
+        """DELETE: the mailbox and its mail, not its children; some servers refuse while there are any."""
         try:
+            await self._leave()
             await self.session.run(c.Delete(self._spell(name)))
         except CommandRefusedError as error:
             raise MailboxError(error.message) from error
@@ -188,6 +203,12 @@ class ImapStore(Store):
         mailbox = ImapMailbox(self, name, self._spell(name))
         await mailbox.select()
         yield mailbox
+
+    async def _leave(self) -> None:
+        """Leaves the selected mailbox without expunging; where UNSELECT is missing, for INBOX read-only."""
+        if self.session.state.selected is not None:
+            leaving = c.Unselect() if self.session.has("UNSELECT") else c.Examine("INBOX")
+            await self.session.run(leaving)
 
     def _spell(self, name: MailboxName) -> str:
         try:
@@ -305,20 +326,19 @@ class ImapMailbox(Mailbox):
         missing = set(refs)
         for uids in uid_set(refs).split(SET_BYTES_MAX):
             command = c.Fetch(uids, ("UID", "FLAGS", "INTERNALDATE", "BODY.PEEK[]"))
-            bodies = _Bodies(spool)
+            gathered = _Gathered(spool)
             stream = self.store.session.stream(command)
             try:
                 async for item in stream:
-                    fetched = bodies.take(item)
-                    if fetched is None:
-                        continue
-                    if fetched.uid not in missing:
-                        bodies.discard()
-                        continue
-                    missing.discard(fetched.uid)
-                    yield bodies.message(fetched)
+                    message = gathered.take(item)
+                    if message is not None and message.ref in missing:
+                        missing.discard(message.ref)
+                        yield message
+                for message in gathered.rest():
+                    missing.discard(message.ref)
+                    yield message
             finally:
-                bodies.discard()
+                gathered.discard()
                 await stream.aclose()
         async for message in self._explain(missing, spool):
             yield message
@@ -416,12 +436,16 @@ class ImapDelivery(Delivery):
 
     async def commit(self) -> list[Outcome]:
         """APPENDs, pipelined as far as the server's literals allow; the UID is taken from the answer (rule R4)."""
-        commands = [
+        commands: list[c.Command] = [
             c.Append(self._mailbox.spelling, message.spool.chunks(), message.spool.size, flags, message.date)
             for message, flags in self._staged
         ]
-        results = await self._mailbox.store.session.run_all(commands)
-        return [self._outcome(result) for result in results]
+        try:
+            # Some servers show what was stored only after a NOOP, also to UID FETCH.
+            results = await self._mailbox.store.session.run_all([*commands, c.Noop()])
+        finally:
+            await self.abort()
+        return [self._outcome(result) for result in results[:-1]]
 
     def _outcome(self, result: Result) -> Outcome:
         if result.lost is not None:
@@ -447,47 +471,88 @@ class ImapDelivery(Delivery):
 
 
 @dataclass(slots=True)
-class _Bodies:
-    """Puts the body of each FETCH response into a spool, whether it came whole or in chunks."""
+class _Facts:
+    """What is known of one message so far: it may come in several FETCH responses, in any order (rule R3)."""
 
-    new: Callable[[], Spool]
-    spool: Spool | None = None
+    flags: Flags | None = None
+    date: datetime | None = None
+    body: Spool | None = None
+    said: bool = False
 
-    def take(self, item: object) -> responses.Fetch | None:
-        """A FETCH response once its body is complete in `spool`; None for everything else on the way."""
+
+class _Gathered:
+    """Puts messages together from the responses to one FETCH; each body goes into a spool as it comes."""
+
+    def __init__(self, new_spool: Callable[[], Spool]) -> None:
+        self._new_spool = new_spool
+        self._open: Spool | None = None
+        self._facts: dict[int, _Facts] = {}
+
+    def take(self, item: object) -> Message | None:
+        """The message that `item` completes, if it does."""
         match item:
             case LiteralStart():
-                self.discard()
-                self.spool = self.new()
+                self._drop_open()
+                self._open = self._new_spool()
             case LiteralChunk(data):
-                if self.spool is not None:
-                    self.spool.write(data)
-            case responses.Fetch(bodies=bodies) if "" in bodies:
-                body = bodies[""]
-                if isinstance(body, bytes):
-                    self.discard()
-                    self.spool = self.new()
-                    if body:
-                        self.spool.write(body)
-                return item
+                if self._open is not None:
+                    self._open.write(data)
+            case responses.Fetch(uid=int(uid)):
+                return self._take_fetch(uid, item)
+            case responses.Fetch():
+                self._drop_open()
         return None
 
-    def message(self, item: responses.Fetch) -> Message:
-        """The message of a response that `take` gave."""
-        spool, self.spool = self.spool, None
-        assert item.uid is not None
+    def _take_fetch(self, uid: int, item: responses.Fetch) -> Message | None:
+        facts = self._facts.setdefault(uid, _Facts())
+        if item.flags is not None:
+            facts.flags = make_flags(item.flags)
+        facts.date = item.internal_date or facts.date
+        if "" in item.bodies:
+            facts.said = True
+            self._take_body(facts, item.bodies[""])
+        if facts.body is None or facts.flags is None or facts.date is None:
+            return None
+        return self._message(uid)
+
+    def _take_body(self, facts: _Facts, body: responses.BodyValue) -> None:
+        if isinstance(body, bytes):
+            self._drop_open()
+            self._open = self._new_spool()
+            if body:
+                self._open.write(body)
+        spool, self._open = self._open, None
+        if spool is not None:
+            if facts.body is not None:
+                facts.body.discard()
+            facts.body = spool
+
+    def rest(self) -> Iterator[Message]:
+        """The messages of which something is missing and nothing more will come; NIL for a body is an error."""
+        for uid in [uid for uid, facts in self._facts.items() if facts.said]:
+            yield self._message(uid)
+
+    def _message(self, uid: int) -> Message:
+        facts = self._facts.pop(uid)
         error = None
-        if spool is None:
-            spool = self.new()
+        if facts.body is None:
             error = MessageError("the server answers NIL instead of the message")
-        date = item.internal_date or _date_in(spool.header)
-        return Message(item.uid, make_flags(item.flags or ()), date, spool, error)
+        body = facts.body or self._new_spool()
+        date = facts.date or _date_in(body.header)
+        return Message(uid, facts.flags if facts.flags is not None else make_flags(()), date, body, error)
 
     def discard(self) -> None:
-        """Lets a body go that belongs to nothing."""
-        if self.spool is not None:
-            self.spool.discard()
-            self.spool = None
+        """Lets go what belongs to nothing."""
+        self._drop_open()
+        for facts in self._facts.values():
+            if facts.body is not None:
+                facts.body.discard()
+        self._facts.clear()
+
+    def _drop_open(self) -> None:
+        if self._open is not None:
+            self._open.discard()
+            self._open = None
 
 
 def cursor_of(items: Mapping[str, int | bytes]) -> str | None:
@@ -505,6 +570,11 @@ def cursor_of(items: Mapping[str, int | bytes]) -> str | None:
 
 def _with_cursor(info: MailboxInfo, cursors: Mapping[str, str | None]) -> MailboxInfo:
     return MailboxInfo(info.name, cursors.get(info.spelling), info.spelling, info.special_use)
+
+
+def list_items(answer: Result) -> list[responses.ListItem]:
+    """The mailboxes of a LIST answer."""
+    return [item for item in answer.responses if isinstance(item, responses.ListItem)]
 
 
 def vocabulary_of(permanent_flags: Iterable[str] | None) -> Vocabulary:

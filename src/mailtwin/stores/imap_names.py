@@ -22,25 +22,37 @@ class NameProblem(ValueError):
 class Namespace:
     """The personal namespace: names are `prefix` and parts joined by `separator` (None: no hierarchy).
 
-    `foreign`: prefixes of other users' and shared mailboxes, which are left out.
+    `foreign`: prefixes of other users' and shared mailboxes, which are left out. `known`: the server said all that.
     """
 
     prefix: str = ""
     separator: str | None = "/"
     foreign: tuple[str, ...] = ()
+    known: bool = True
 
     @classmethod
     def of(cls, namespaces: Namespaces | None, items: Iterable[ListItem]) -> Namespace:
         """From the server's NAMESPACE answer, or from what a LIST shows where there is none."""
-        separators = [item.separator for item in items if item.separator]
+        listed = list(items)
+        separators = [item.separator for item in listed if item.separator]
         if namespaces is None or not namespaces.personal:
-            return cls("", separators[0] if separators else None)
+            plain = cls("", separators[0] if separators else None, known=False)
+            guess = plain.guess_prefix()
+            others = [item.name for item in listed if item.name.upper() not in (b"", b"INBOX")]
+            inside = guess is not None and all(name.startswith(guess.prefix.encode()) for name in others)
+            return guess if guess is not None and others and inside else plain
         prefix, separator = namespaces.personal[0]
         others = [raw for raw, _ in (*namespaces.other_users, *namespaces.shared)]
         foreign = tuple(raw.decode("utf-8", "surrogateescape") for raw in others if raw)
         return cls(
             prefix.decode("utf-8", "surrogateescape"), separator or next(iter(separators), None), foreign
         )
+
+    def guess_prefix(self) -> Namespace | None:
+        """The namespace of a server that says nothing about it and wants all mailboxes below INBOX."""
+        if self.known or self.prefix or not self.separator:
+            return None
+        return Namespace(f"INBOX{self.separator}", self.separator, known=False)
 
     def parse(self, spelling: str, separator: str | None) -> MailboxName | None:
         """The name of a listed mailbox; None for one that is not the person's own. Raises NameProblem."""

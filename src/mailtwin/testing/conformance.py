@@ -97,6 +97,8 @@ class Traits:
     `keywords`: keeps any keyword. `known_refs`: says beforehand under which ref a message will be. `says_where`: a
     commit ends with `Stored`, else with `Unknown(accepted=True)`. `cursors`: observations have cursors (after
     `Harness.pass_time`). `refuses`: bytes that are refused. `rewrites`: bytes that are stored as other bytes.
+    `stops_cheaply`: a reader that stops early can go on with other messages; else the rest is on its way already, and
+    only a new connection gets rid of it. `removes_parents`: a mailbox that has children can be removed.
     """
 
     keywords: bool = True
@@ -105,6 +107,8 @@ class Traits:
     cursors: bool = True
     refuses: frozenset[ByteClass] = frozenset()
     rewrites: frozenset[ByteClass] = frozenset()
+    stops_cheaply: bool = True
+    removes_parents: bool = True
 
 
 class Harness(ABC):
@@ -309,10 +313,11 @@ async def mailboxes_are_removed_without_their_children(harness: Harness) -> None
         for name in (PLAIN, NESTED):
             async with store.open(name) as mailbox:
                 await deliver(mailbox, [Mail()])
-        await store.remove_mailbox(PLAIN)
-        left = (await store.mailboxes()).mailboxes
-        assert PLAIN not in left
-        assert NESTED in left
+        if harness.traits.removes_parents:
+            await store.remove_mailbox(PLAIN)
+            left = (await store.mailboxes()).mailboxes
+            assert PLAIN not in left
+            assert NESTED in left
         async with store.open(NESTED) as mailbox:
             assert len(await flags_in(mailbox)) == 1
         await store.remove_mailbox(NESTED)
@@ -390,7 +395,8 @@ async def _expect_refusal(mailbox: Mailbox, kind: ByteClass, data: bytes) -> Non
         await delivery.abort()
     else:
         (outcome,) = await delivery.commit()
-        assert isinstance(outcome, Refused), f"{kind.value}: {outcome} where a refusal was due"
+        said_no = isinstance(outcome, Unknown) and outcome.finished and not outcome.accepted and outcome.error
+        assert isinstance(outcome, Refused) or said_no, f"{kind.value}: {outcome} where a refusal was due"
     assert await flags_in(mailbox) == before, f"{kind.value}: refused and yet stored"
 
 
@@ -404,7 +410,7 @@ async def flags_and_dates_survive(harness: Harness) -> None:
         Mail(
             numbered(4),
             make_flags([FLAGGED]),
-            datetime(2031, 6, 1, 0, 0, 1, tzinfo=timezone(-timedelta(hours=9))),
+            datetime(2021, 6, 1, 0, 0, 1, tzinfo=timezone(-timedelta(hours=9))),
         ),
     ]
     async with harness.inbox() as mailbox:
@@ -529,15 +535,21 @@ async def fetch_passes_over_what_is_gone(harness: Harness) -> None:
 
 @_check
 async def fetch_may_be_broken_off(harness: Harness) -> None:
-    """A reader that stops after one message leaves a usable mailbox."""
-    async with harness.inbox() as mailbox:
-        large = SAMPLES[ByteClass.LARGE]
-        refs = await deliver(mailbox, [Mail(large), Mail(numbered(1)), Mail(large)])
-        async with aclosing(mailbox.fetch(refs, Spool)) as messages:
-            async for message in messages:
-                message.spool.discard()
-                break
-        assert (await read(mailbox, [refs[2]]))[refs[2]][0] == large
+    """A reader that stops after one message leaves a usable mailbox, or at least a store that can be reconnected."""
+    large = SAMPLES[ByteClass.LARGE]
+    async with harness.store() as store:
+        async with store.open(INBOX) as mailbox:
+            refs = await deliver(mailbox, [Mail(large), Mail(numbered(1)), Mail(large)])
+            async with aclosing(mailbox.fetch(refs, Spool)) as messages:
+                async for message in messages:
+                    message.spool.discard()
+                    break
+            if harness.traits.stops_cheaply:
+                assert (await read(mailbox, [refs[2]]))[refs[2]][0] == large
+                return
+        await store.reconnect()
+        async with store.open(INBOX) as mailbox:
+            assert (await read(mailbox, [refs[2]]))[refs[2]][0] == large
 
 
 @_check
