@@ -298,6 +298,21 @@ async def test_a_starttls_handshake_that_is_no_tls() -> None:
     assert isinstance(error, TlsError | RemoteProtocolError | UnreachableError)
 
 
+async def test_a_tls_handshake_that_stalls(credentials: Credentials) -> None:
+    async with scripted([Stall()], whole=False) as endpoint:
+        with pytest.raises(UnreachableError, match="no connection in time"):
+            await Session.open(
+                Endpoint(endpoint.host, endpoint.port, "tls"), credentials, timeouts=Timeouts(connect=0.1)
+            )
+
+
+async def test_a_starttls_handshake_that_stalls(credentials: Credentials) -> None:
+    script: list[Step] = [b"* OK hi\r\n", "A1 STARTTLS", b"A1 OK go\r\n", Stall()]
+    async with scripted(script, security="starttls") as endpoint:
+        with pytest.raises(UnreachableError, match="no connection in time"):
+            await Session.open(endpoint, credentials, timeouts=Timeouts(connect=0.1))
+
+
 @pytest.mark.parametrize("security", ["tls", "starttls"])
 @pytest.mark.parametrize(
     ("certificate", "trust", "words"),

@@ -548,6 +548,20 @@ async def test_lent_bytes_stay_while_the_consumer_waits(play: Play) -> None:
         assert bytes(got) == body
 
 
+async def test_a_slow_consumer_holds_the_server_back(play: Play) -> None:
+    lines = b"* 1 FETCH (UID 11 FLAGS (\\Seen))\r\n" * 400_000
+    async with play(*SELECT, ALL_FLAGS, lines + b"A2 OK\r\n") as session:
+        await select(session)
+        count = 0
+        async with aclosing(session.stream(FLAGS)) as stream:
+            async for answer in stream:
+                if count == 1000:
+                    await asyncio.sleep(0.2)
+                    assert session._connection.unread < 512 * 1024
+                count += isinstance(answer, r.Fetch)
+        assert count == 400_000
+
+
 async def test_a_large_literal_without_stream_is_not_complete(play: Play) -> None:
     async with play(
         *SELECT,

@@ -593,3 +593,84 @@ def test_the_same_events_one_byte_at_a_time() -> None:
         bytewise.receive_data(wire[at : at + 1])
         seen += all_events(bytewise)
     assert seen == all_events(whole)
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        *(
+            b"* OK x",
+            b"* NO [LIMIT] x",
+            b"* BAD x",
+            b"* BYE x",
+            b"+",
+            b"+ !!",
+            b"A1 OK",
+            b"A2 NO",
+            b"A3 BAD x",
+            b"A9 OK",
+        ),
+        *(
+            b"* 3 EXISTS",
+            b"* 1 EXPUNGE",
+            b"* 0 EXPUNGE",
+            b"* VANISHED 1:4294967295",
+            b"* VANISHED (EARLIER) 3",
+        ),
+        *(
+            b"* 1 FETCH (UID 11)",
+            b"* 4294967295 FETCH (UID 12 FLAGS (a))",
+            b"* 1 FETCH (FLAGS (",
+            b"* 2 FETCH ()",
+        ),
+        *(
+            b"* CAPABILITY",
+            b"* CAPABILITY LITERAL+ IMAP4rev1",
+            b"* ENABLED UTF8=ACCEPT",
+            b"* FLAGS ()",
+            b"* LIST",
+        ),
+        *(
+            b"* OK [UIDNEXT x] y",
+            b"* OK [HIGHESTMODSEQ 0]",
+            b"* OK [CLOSED]",
+            b"* OK [COPYUID 1 11 1] x",
+            b"* OK [PERMANENTFLAGS]",
+        ),
+        *(
+            b"* ESEARCH (TAG A1) UID ALL 3",
+            b"* SEARCH 1 2",
+            b"* STATUS x (MESSAGES 1)",
+            b"* ID NIL",
+            b"* 1 FETCH (BODY[] {3}",
+            b"\0",
+        ),
+    ]
+)
+COMMANDS = st.sampled_from(
+    [
+        *(c.Noop(), c.Fetch(UIDS, ("FLAGS",)), c.Search(), c.Move(UIDS, "x"), c.Expunge(), c.Idle()),
+        *(
+            c.Select("x"),
+            c.Close(),
+            c.Append.of("x", b"body"),
+            c.List(),
+            c.Enable(("X",)),
+            c.Logout(),
+            c.Capability(),
+        ),
+    ]
+)
+
+
+@given(st.lists(FRAGMENTS | st.binary(max_size=40) | COMMANDS, max_size=40))
+def test_whatever_a_server_says_only_our_errors_come_out(steps: list[bytes | c.Command]) -> None:
+    talk = Talk(exists=2)
+    try:
+        for step in steps:
+            if isinstance(step, bytes):
+                talk.hear(step)
+            elif talk.connection.state.allows(step) and talk.connection.may_send(step):
+                talk.send(step)
+    except (RemoteProtocolError, UnreachableError, ThrottledError):
+        with pytest.raises((RemoteProtocolError, UnreachableError, ThrottledError)):
+            talk.connection.next_event()

@@ -29,7 +29,7 @@ def connect_failure(endpoint: Endpoint, error: OSError) -> MailtwinError:
     if isinstance(error, ConnectionRefusedError):
         return UnreachableError(f"{endpoint}: connection refused", hint="check host and port")
     if isinstance(error, ConnectionError):
-        return UnreachableError(f"{endpoint}: the server closed the connection at once ({error})")
+        return UnreachableError(f"{endpoint}: the connection broke off: {error.strerror or error}")
     return UnreachableError(f"{endpoint}: no connection: {error.strerror or error}")
 
 

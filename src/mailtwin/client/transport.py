@@ -124,13 +124,10 @@ class Wire(asyncio.BufferedProtocol):
         self._resume_reading()
         transport = None
         try:
-            transport = await self._loop.start_tls(
-                self._transport,
-                self,
-                context,
-                server_hostname=endpoint.host,
-                ssl_handshake_timeout=timeout_s,
-            )
+            async with asyncio.timeout(timeout_s):
+                transport = await self._loop.start_tls(
+                    self._transport, self, context, server_hostname=endpoint.host
+                )
         except OSError as error:
             raise connect_failure(endpoint, error) from error
         finally:
@@ -191,7 +188,6 @@ async def dial(endpoint: Endpoint, connection: Connection, timeout_s: float) -> 
                 endpoint.port,
                 ssl=context,
                 server_hostname=endpoint.host if implicit else None,
-                ssl_handshake_timeout=timeout_s if implicit else None,
                 happy_eyeballs_delay=0.25,
             )
     except OSError as error:
