@@ -83,7 +83,11 @@ class CopyIntent:
 
 @dataclass(frozen=True, slots=True)
 class StoreIntent:
-    """A change of flags on `side` that was begun and not seen to end; `result` is the agreement once it is visible."""
+    """A change of flags on `side` that was begun and not seen to end; `result` is the agreement once it is visible.
+
+    At most one for each link: a newer one replaces it. What is not visible is taken for not having happened, so nobody
+    may look before the STORE can no longer take effect: after a crash or a lost connection, wait as for `Settle`.
+    """
 
     left: Ref
     right: Ref
@@ -128,7 +132,10 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The numbering of `side` changed: no link or intent of this mailbox means anything any more; pair anew."""
+    """The numbering of `side` changed: no link or intent of this mailbox means anything any more; pair anew.
+
+    Drops all links and intents of both sides and adopts both numberings as they were just seen.
+    """
 
     side: Side
     old: str
@@ -138,7 +145,8 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Make sure that an interrupted copy can no longer take effect, then observe again."""
+    """Make sure that no interrupted copy towards the same side can still take effect (this one included, and those
+    whose intent has ended already), mark it finished, then observe again."""
 
     intent: CopyIntent
     why: str
@@ -204,7 +212,7 @@ class StoreFlags:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Both sides show `flags` already: make that the agreement."""
+    """Make `flags` the agreement, and drop the link's store intent: the matter is closed."""
 
     link: Link
     flags: Flags

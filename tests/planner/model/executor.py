@@ -188,6 +188,7 @@ class Executor:
     def _begin_copies(self, world: World, source: Side) -> Iterator[tuple[str, World]]:
         """The whole batch of one direction is fetched and staged, and its intents are durable."""
         copies = [op for op in world.queue if isinstance(op, Copy) and op.source is source]
+        del copies[self.scenario.batch_max :]
         rest = tuple(op for op in world.queue if op not in copies)
         world = world._replace(queue=rest)
         intents: list[CopyIntent] = []

@@ -86,6 +86,10 @@ SOUND = {
         replace(TWINS, budget=Budget(acts=2, crashes=1)),
         Budget(acts=2, crashes=2),
     ),
+    "equal messages, one at a time, no UIDs told": (
+        replace(TWINS, budget=Budget(acts=1, crashes=1, cuts=1), batch_max=1, tells_uid=False),
+        Budget(acts=2, crashes=1, cuts=2),
+    ),
     "equal messages on both sides, no UIDs told": (
         replace(TWINS, budget=Budget(acts=2, crashes=1), start=("a", "a"), tells_uid=False),
         Budget(acts=2, crashes=1, cuts=1),

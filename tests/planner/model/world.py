@@ -173,6 +173,7 @@ class Scenario:
     the like: what users do besides. `identities`: the identity of each next message that a user appends. `named`: the
     right side is a Maildir, whose new names are known beforehand. `tells_uid`: servers answer APPEND with the UID.
     `right_deaf_to`: the flags that the right side cannot hold, as long as it has not learnt to.
+    `batch_max`: how many copies are begun together.
     `partial`: listings may break off. `split`: each user has a flag of their own, and the last word about it stands.
     """
 
@@ -189,6 +190,7 @@ class Scenario:
     split: bool = False
     policy: Policy = field(default_factory=Policy)
     right_deaf_to: Flags = NO_FLAGS
+    batch_max: int = 9
     start: tuple[str, str] = ("a", "")
     linked: bool = False
 
