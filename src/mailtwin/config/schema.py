@@ -207,7 +207,7 @@ IMAP_KEYS: tuple[AnyKey, ...] = (
 SECRET_KEYS: tuple[AnyKey, ...] = (PASSWORD_COMMAND, PASSWORD_FILE, PASSWORD_ENV)
 
 MAILDIR_PATH = Key(
-    "path", PATH, Path(), "The Maildir's directory; created if its parent exists.", required=True
+    "path", PATH, Path(), "The Maildir's directory; created at the first run if it is missing.", required=True
 )
 LAYOUT = Key(
     "layout",

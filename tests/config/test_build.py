@@ -1,0 +1,103 @@
+"""Settings to stores, pairs and logins."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from mailtwin.config.address import parse_address
+from mailtwin.config.build import Login, build_pair, default_state_dir, with_stand_ins
+from mailtwin.config.settings import Auth, ImapSettings, PairSettings, Tls
+from mailtwin.errors import ConfigurationError, SecretError
+from mailtwin.model import INBOX, MailboxName, Side
+from mailtwin.planner import Policy
+from mailtwin.planner.operations import Direction
+from mailtwin.stores.maildir import MaildirStore
+
+ACCOUNT = ImapSettings("me", "imap.example.org", 993, Tls.IMPLICIT)
+
+
+def settings(left: str = "imaps://me@h/", right: str = "maildir:/m") -> PairSettings:
+    return PairSettings("p", parse_address(left), parse_address(right))
+
+
+def nobody(_question: str) -> None:
+    return None
+
+
+def test_login_is_found_once_and_kept() -> None:
+    asked = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return "sesame"
+
+    login = Login(dataclasses.replace(ACCOUNT, auth=Auth.LOGIN), Side.LEFT, ask, {})
+    first, second = login.find(), login.find()
+    assert (first.user, first.secret.reveal(), first.mechanism) == ("me", "sesame", "login")
+    assert second is first
+    assert len(asked) == 1
+    assert "sesame" not in repr(login)
+
+
+def test_pair() -> None:
+    policy = Policy(direction=Direction.LEFT_TO_RIGHT)
+    sent, gesendet = MailboxName(("Sent",)), MailboxName(("Gesendet",))
+    configured = dataclasses.replace(
+        settings(), policy=policy, exclude=("Trash",), rename=((sent, gesendet),), state_dir=Path("/state")
+    )
+    built = build_pair(configured, nobody, approve_removals=True)
+    assert (built.name, built.pair.policy, built.pair.approve_removals) == ("p", policy, True)
+    assert built.pair.select(INBOX)
+    assert not built.pair.select(MailboxName(("Trash",)))
+    assert built.pair.names.to_right(sent) == gesendet
+    assert built.state.parent == Path("/state")
+    assert [login.side for login in built.logins] == [Side.LEFT]
+    with pytest.raises(SecretError):
+        Login(ACCOUNT, Side.LEFT, nobody, {}).find()
+
+
+def test_the_state_is_found_by_the_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/xdg")
+    assert default_state_dir() == Path("/xdg/mailtwin")
+    found = [
+        build_pair(settings(*pair), nobody).state
+        for pair in (
+            ("imaps://me@h/", "maildir:/m"),
+            ("imaps://me@H:993", "maildir:/m/."),
+            ("imaps://you@h/", "maildir:/m"),
+            ("maildir:/m", "imaps://me@h/"),
+        )
+    ]
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
+
+
+def test_plain_connections_only_when_asked_for() -> None:
+    build_pair(settings("imap://me@127.0.0.1:1143/"), nobody)
+    build_pair(settings("imap://me@example.org/?tls=off"), nobody)
+    plain = dataclasses.replace(settings(), left=dataclasses.replace(ACCOUNT, tls=Tls.OFF))
+    build_pair(plain, nobody)
+
+
+def test_two_mailboxes_with_one_name() -> None:
+    archive = MailboxName(("Archive",))
+    rename = ((MailboxName(("A",)), archive), (MailboxName(("B",)), archive))
+    with pytest.raises(ConfigurationError):
+        build_pair(dataclasses.replace(settings(), rename=rename), nobody)
+
+
+async def test_stand_in_for_a_maildir_to_come(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing", tmp_path):
+        built = build_pair(settings(right=f"maildir:{path}"), nobody)
+        ahead = with_stand_ins(built, agreed=False).pair.right
+        assert ahead.address == built.pair.right.address
+        await ahead.connect(create=False)
+        assert list((await ahead.mailboxes()).mailboxes) == [INBOX]
+        assert "does not exist yet" in ahead.describe()[1]
+        assert with_stand_ins(built, agreed=True) is built
+    (tmp_path / "cur").mkdir()
+    built = build_pair(settings(right=f"maildir:{tmp_path}"), nobody)
+    assert isinstance(with_stand_ins(built, agreed=False).pair.right, MaildirStore)
