@@ -37,7 +37,7 @@ def at_terminal(program: Program, theirs: int, *arguments: str) -> subprocess.Po
     environ = {**os.environ, **program.environ, "HOME": str(program.home), "TERM": "xterm", "COLUMNS": "100"}
     environ = {name: value for name, value in environ.items() if not name.startswith("MAILTWIN_")}
     environ["XDG_STATE_HOME"] = str(program.home / "state")
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: PLW1509 - it makes two system calls and takes no lock
         [PROGRAM, *arguments],
         env=environ,
         stdin=theirs,
