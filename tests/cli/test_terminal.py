@@ -37,13 +37,13 @@ def at_terminal(program: Program, theirs: int, *arguments: str) -> subprocess.Po
     environ = {**os.environ, **program.environ, "HOME": str(program.home), "TERM": "xterm", "COLUMNS": "100"}
     environ = {name: value for name, value in environ.items() if not name.startswith("MAILTWIN_")}
     environ["XDG_STATE_HOME"] = str(program.home / "state")
-    return subprocess.Popen(  # noqa: PLW1509 - it makes two system calls and takes no lock
+    return subprocess.Popen(
         [PROGRAM, *arguments],
         env=environ,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        preexec_fn=take_terminal,
+        preexec_fn=take_terminal,  # noqa: PLW1509 - it makes two system calls and takes no lock
     )
 
 
