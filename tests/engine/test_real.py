@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.engine.tables import Bench, check_interrupted, check_table, parse_table
+from tests.engine.test_tables import TWO_WAY
 
 from mailtwin.client import Credentials, Endpoint, Secret
 from mailtwin.stores.base import Store
 from mailtwin.stores.imap import ImapStore
 from mailtwin.stores.maildir import MaildirStore
 from mailtwin.testing.realservers import RealServer
-from tests.engine.tables import Bench, check_interrupted, check_table, parse_table
-from tests.engine.test_tables import TWO_WAY
 
 
 def account(server: RealServer) -> Callable[[], Store]:

@@ -77,13 +77,23 @@ class PairRun:
         """The whole run; the stores are closed afterwards, whatever happened."""
         try:
             await connect(self.pair, create=not self.state.has_links(), report=self.report)
-            survey = await survey_pair(self.pair, self.state)
+            survey = await self._survey()
             self._refuse_vanished(survey)
             await self._arrange(survey)
             await self._work(survey)
         finally:
             await close(self.pair)
         return RunReport(tuple(self.results), tuple(self.problems))
+
+    async def _survey(self) -> Survey:
+        """Lists both sides, through lost connections."""
+        failures = 0
+        while True:
+            try:
+                return await survey_pair(self.pair, self.state)
+            except MailtwinError as error:
+                failures += 1
+                await self._recover(error, failures)
 
     def _refuse_vanished(self, survey: Survey) -> None:
         """A side that holds nothing any more of what was agreed on is a lost disk, not a wish."""
@@ -133,7 +143,9 @@ class PairRun:
                 self.state.forget_mailbox(name)
 
     async def _remove_mailbox(self, side: Side, name: MailboxName) -> None:
-        """Removes a mailbox only when nothing in it is news: what arrived or changed there would be lost."""
+        """Removes a mailbox only when it really is gone on the other side (a LIST may be short) and nothing in it is
+        news: what arrived or changed there would be lost."""
+        await self._refuse_if_there(side.other, name)
         store, there = self.pair.store(side), self.pair.name_on(side, name)
         base = self.state.base(name)
         agreed = {link.ref(side): link.flags for link in base.links}
@@ -147,6 +159,16 @@ class PairRun:
             )
         await store.remove_mailbox(there)
         self.state.forget_mailbox(name)
+
+    async def _refuse_if_there(self, side: Side, name: MailboxName) -> None:
+        try:
+            async with self.pair.store(side).open(self.pair.name_on(side, name)):
+                pass
+        except MailboxError:
+            return
+        raise MailboxError(
+            f"{name}: the {side.label} side does not list it, but it is there. Nothing was removed."
+        )
 
     async def _work(self, survey: Survey) -> None:
         busy = [name for name in survey.twins if name not in survey.unchanged]

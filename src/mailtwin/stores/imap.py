@@ -7,8 +7,17 @@ Nothing here decides what is done: see `mailtwin.engine`. Read next: `imap_names
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -59,6 +68,9 @@ from mailtwin.stores.imap_names import NameProblem, Namespace
 SET_BYTES_MAX = 8_000
 """The longest set of UIDs in one command (rule R19)."""
 
+PORTIONS = (10**9, 20, 1)
+"""How many messages are asked for at once: first as many as a command can name, then those that were left out."""
+
 STATUS_ITEMS = ("MESSAGES", "UIDNEXT", "UIDVALIDITY", "HIGHESTMODSEQ")
 IDENTITY_SECTION = "HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)"
 UNUSABLE = frozenset({"\\noselect", "\\nonexistent"})
@@ -74,7 +86,8 @@ class ImapStore(Store):
         self._endpoint = endpoint
         self._credentials = credentials
         self._session: Session | None = None
-        self._namespace = Namespace()
+        self._namespace: Namespace | None = None
+        self.owed_marks: dict[MailboxName, UidSet] = {}
 
     @property
     def session(self) -> Session:
@@ -87,9 +100,7 @@ class ImapStore(Store):
         """Logs in. `create` means nothing here: an account exists or not."""
         assert self._session is None
         self._session = await Session.open(self._endpoint, self._credentials())
-        namespaces = self._session.state.namespaces
-        answer = await self._session.run(c.List(patterns=("*" if namespaces is None else "",)))
-        self._namespace = Namespace.of(namespaces, list_items(answer))
+        self._namespace = None
 
     async def reconnect(self) -> None:
         """Ends the old connection at once and logs in anew."""
@@ -124,7 +135,7 @@ class ImapStore(Store):
         if len(items) > MAILBOXES_MAX:
             raise MailboxError(f"{self.address} lists more than {MAILBOXES_MAX} mailboxes")
         self._namespace = Namespace.of(session.state.namespaces, items)
-        found, problems = self._read_items(items)
+        found, problems = self._read_items(self._namespace, items)
         statuses = answer.responses if in_one else await self._ask_cursors(found, status_items)
         cursors = {
             session.decode_name(item.name): cursor_of(item.items)
@@ -139,7 +150,7 @@ class ImapStore(Store):
         return STATUS_ITEMS if self.session.has("CONDSTORE") else ()
 
     def _read_items(
-        self, items: Iterable[responses.ListItem]
+        self, namespace: Namespace, items: Iterable[responses.ListItem]
     ) -> tuple[dict[MailboxName, MailboxInfo], dict[str, str]]:
         found: dict[MailboxName, MailboxInfo] = {}
         problems: dict[str, str] = {}
@@ -148,7 +159,7 @@ class ImapStore(Store):
                 continue
             spelling = self.session.decode_name(item.name)
             try:
-                name = self._namespace.parse(spelling, item.separator)
+                name = namespace.parse(spelling, item.separator)
             except NameProblem as problem:
                 problems[spelling] = str(problem)
                 continue
@@ -172,15 +183,15 @@ class ImapStore(Store):
 
     async def create(self, name: MailboxName) -> None:
         """CREATE and SUBSCRIBE; what exists already is no error (RFC 5530, ALREADYEXISTS)."""
-        refusal = await self._create(self._spell(name))
-        guess = self._namespace.guess_prefix()
+        refusal = await self._create(await self.spell(name))
+        namespace = await self._know_namespace()
+        guess = namespace.guess_prefix()
         if refusal and guess is not None:
             # Without NAMESPACE nobody says that all names begin with INBOX: the refusal does.
-            plain, self._namespace = self._namespace, guess
-            if await self._create(self._spell(name)):
-                self._namespace = plain
-            else:
-                refusal = ""
+            self._namespace = guess
+            refusal = await self._create(await self.spell(name))
+            if refusal:
+                self._namespace = namespace
         if refusal and name not in (await self.mailboxes()).mailboxes:
             raise MailboxError(f"{self.address} refused to create {name}: {refusal}")
 
@@ -193,14 +204,14 @@ class ImapStore(Store):
         """DELETE: the mailbox and its mail, not its children; some servers refuse while there are any."""
         try:
             await self._leave()
-            await self.session.run(c.Delete(self._spell(name)))
+            await self.session.run(c.Delete(await self.spell(name)))
         except CommandRefusedError as error:
             raise MailboxError(error.message) from error
 
     @asynccontextmanager
     async def open(self, name: MailboxName) -> AsyncIterator[Mailbox]:
         """SELECT. Another SELECT ends it: nothing is ever expunged by leaving."""
-        mailbox = ImapMailbox(self, name, self._spell(name))
+        mailbox = ImapMailbox(self, name, await self.spell(name))
         await mailbox.select()
         yield mailbox
 
@@ -210,11 +221,20 @@ class ImapStore(Store):
             leaving = c.Unselect() if self.session.has("UNSELECT") else c.Examine("INBOX")
             await self.session.run(leaving)
 
-    def _spell(self, name: MailboxName) -> str:
+    async def spell(self, name: MailboxName) -> str:
+        """How the server spells `name`. Raises MailboxError when it cannot."""
         try:
-            return self._namespace.spell(name)
+            return (await self._know_namespace()).spell(name)
         except NameProblem as problem:
             raise MailboxError(f"{self.address} cannot hold a mailbox called {name}: {problem}") from None
+
+    async def _know_namespace(self) -> Namespace:
+        """Asked for once: the separator, and where NAMESPACE is missing what the names look like."""
+        if self._namespace is None:
+            namespaces = self.session.state.namespaces
+            answer = await self.session.run(c.List(patterns=("*" if namespaces is None else "",)))
+            self._namespace = Namespace.of(namespaces, list_items(answer))
+        return self._namespace
 
     async def _run_all(self, commands: Sequence[c.Command]) -> list[Result]:
         """The answers to pipelined commands; raises UnreachableError when one got none."""
@@ -243,6 +263,7 @@ class ImapMailbox(Mailbox):
             await self.store.session.run(c.Select(self.spelling, condstore=condstore))
         except CommandRefusedError as error:
             raise MailboxError(error.message, hint=error.hint) from error
+        await self._pay_marks()
         self._fresh = True
 
     # --- looking -----------------------------------------------------------------------------------------------------
@@ -295,65 +316,90 @@ class ImapMailbox(Mailbox):
 
     async def identify(self, refs: Sequence[Ref]) -> dict[Ref, Identity]:
         """Header fields and sizes; whole bodies only of messages without a Message-ID, digested as they come."""
-        headers: dict[int, bytes] = {}
-        sizes: dict[int, int] = {}
-        for uids in uid_set(refs).split(SET_BYTES_MAX):
-            answer = await self.store.session.run(
-                c.Fetch(uids, ("UID", "RFC822.SIZE", f"BODY.PEEK[{IDENTITY_SECTION}]"))
-            )
-            for item in answer.responses:
-                if isinstance(item, responses.Fetch) and item.uid in uids and item.uid is not None:
-                    headers.update(
-                        (item.uid, body) for body in item.bodies.values() if isinstance(body, bytes)
-                    )
-                    if item.size is not None:
-                        sizes[item.uid] = item.size
-        known = {uid for uid in headers if uid in sizes and header_fields(headers[uid])["message-id"]}
+        headers: dict[int, tuple[bytes, int]] = {}
+        async for uids in self._in_portions(refs, headers):
+            answer = await self._fetch_some(uids, ("UID", "RFC822.SIZE", f"BODY.PEEK[{IDENTITY_SECTION}]"))
+            _read_headers(answer, uids, headers)
         found: dict[Ref, Identity] = {}
-        for uid in known:
-            identity = identity_of(headers[uid], sizes[uid], None)
-            assert identity is not None
-            found[uid] = identity
-        async for message in self.fetch([uid for uid in sorted(headers) if uid not in known], DigestSpool):
+        nameless: list[Ref] = []
+        for uid, (header, size) in sorted(headers.items()):
+            identity = identity_of(header, size, None)
+            if identity is None:
+                nameless.append(uid)
+            else:
+                found[uid] = identity
+        async for message in self.fetch(nameless, DigestSpool):
             if message.error is None:
                 found[message.ref] = message.spool.identity()
         return found
+
+    async def _in_portions(self, refs: Iterable[Ref], answered: Container[Ref]) -> AsyncIterator[UidSet]:
+        """Sets of UIDs to ask for: all at once, and what was not answered though it is there in ever smaller ones.
+
+        A server that says NO because of one message, or OK and less than it was asked for, must not hide the others.
+        """
+        missing = set(refs)
+        for portion in PORTIONS:
+            for uids in portions(missing, portion):
+                yield uids
+            missing = {ref for ref in missing if ref not in answered}
+            if not missing:
+                return
+            missing &= await self._present(missing)
+
+    async def _present(self, refs: set[Ref]) -> set[Ref]:
+        """Those of `refs` that the server lists."""
+        present: set[Ref] = set()
+        for uids in uid_set(refs).split(SET_BYTES_MAX):
+            answer = await self._fetch_some(uids, ("UID", "FLAGS"))
+            present.update(
+                i.uid for i in answer.responses if isinstance(i, responses.Fetch) and i.uid is not None
+            )
+        return present
+
+    async def _fetch_some(self, uids: UidSet, attributes: tuple[str, ...]) -> Result:
+        """A FETCH that may be refused. Raises UnreachableError when the connection is lost."""
+        (result,) = await self.store.session.run_all([c.Fetch(uids, attributes)])
+        if result.lost is not None:
+            raise result.lost
+        return result
 
     # --- bodies ------------------------------------------------------------------------------------------------------
 
     async def fetch(self, refs: Sequence[Ref], spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
         """`BODY.PEEK[]` of many messages per command, each body into its spool as it comes (rule R13)."""
-        missing = set(refs)
-        for uids in uid_set(refs).split(SET_BYTES_MAX):
-            command = c.Fetch(uids, ("UID", "FLAGS", "INTERNALDATE", "BODY.PEEK[]"))
-            gathered = _Gathered(spool)
-            stream = self.store.session.stream(command)
-            try:
-                async for item in stream:
-                    message = gathered.take(item)
-                    if message is not None and message.ref in missing:
-                        missing.discard(message.ref)
+        done: set[Ref] = set()
+        failed: dict[Ref, Message] = {}
+        async for uids in self._in_portions(refs, done):
+            async with aclosing(self._stream(uids, spool)) as messages:
+                async for message in messages:
+                    if message.ref in done:
+                        message.spool.discard()
+                    elif message.error is not None:
+                        failed[message.ref] = message
+                    else:
+                        done.add(message.ref)
                         yield message
-                for message in gathered.rest():
-                    missing.discard(message.ref)
-                    yield message
-            finally:
-                gathered.discard()
-                await stream.aclose()
-        async for message in self._explain(missing, spool):
-            yield message
+        for ref in await self._present({ref for ref in refs if ref not in done}):
+            kept_back = MessageError("the server lists the message and does not hand it out")
+            yield failed.get(ref) or Message(ref, make_flags(()), EPOCH, spool(), kept_back)
 
-    async def _explain(self, missing: set[Ref], spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
-        """Tells messages that are gone (nothing) from those that the server keeps back (an error each)."""
-        if not missing:
-            return
-        for uids in uid_set(missing).split(SET_BYTES_MAX):
-            answer = await self.store.session.run(c.Fetch(uids, ("UID", "FLAGS")))
-            for item in answer.responses:
-                if isinstance(item, responses.Fetch) and item.uid in missing and item.uid is not None:
-                    missing.discard(item.uid)
-                    error = MessageError("the server lists the message and does not hand it out")
-                    yield Message(item.uid, make_flags(item.flags or ()), EPOCH, spool(), error)
+    async def _stream(self, uids: UidSet, spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
+        """The answer to one FETCH of bodies, refused or not, put together message by message."""
+        gathered = _Gathered(spool)
+        command = c.Fetch(uids, ("UID", "FLAGS", "INTERNALDATE", "BODY.PEEK[]"))
+        try:
+            async with aclosing(self.store.session.stream(command)) as answers:
+                async for item in answers:
+                    message = gathered.take(item)
+                    if message is not None and message.ref in uids:
+                        yield message
+                    elif message is not None:
+                        message.spool.discard()
+            for message in gathered.rest():
+                yield message
+        finally:
+            gathered.discard()
 
     def delivery(self) -> Delivery:
         """A batch of APPENDs."""
@@ -384,19 +430,33 @@ class ImapMailbox(Mailbox):
             await self._expunge_alone(mine)
 
     async def _expunge_alone(self, mine: UidSet) -> None:
-        """EXPUNGE takes everything marked \\Deleted: what others marked is unmarked meanwhile, and marked again."""
+        """EXPUNGE takes everything marked \\Deleted: what others marked is unmarked meanwhile, and marked again.
+
+        When the connection is lost in between, that is made good at the next SELECT. (A power cut there costs those
+        marks, and no message.)
+        """
         answer = await self.store.session.run(c.Search(("DELETED",)))
         marked = UidSet.of(
             uid for item in answer.responses if isinstance(item, responses.Search) for uid in item.numbers
         )
-        others = list((marked - mine).split(SET_BYTES_MAX))
-        await self._all_ok([_mark(uids, "-") for uids in others], "unmark messages of others")
+        others = marked - mine
+        self.store.owed_marks[self.name] = others
+        await self._all_ok(
+            [_mark(uids, "-") for uids in others.split(SET_BYTES_MAX)], "unmark messages of others"
+        )
+        marks = [_mark(uids, "+") for uids in mine.split(SET_BYTES_MAX)]
         try:
-            await self._all_ok(
-                [*(_mark(uids, "+") for uids in mine.split(SET_BYTES_MAX)), c.Expunge()], "remove messages"
-            )
+            await self._all_ok([*marks, c.Expunge()], "remove messages")
         finally:
-            await self._all_ok([_mark(uids, "+") for uids in others], "mark messages of others again")
+            if self.store.session.is_open:
+                await self._pay_marks()
+
+    async def _pay_marks(self) -> None:
+        owed = self.store.owed_marks.get(self.name, UidSet())
+        await self._all_ok(
+            [_mark(uids, "+") for uids in owed.split(SET_BYTES_MAX)], "mark messages of others again"
+        )
+        self.store.owed_marks.pop(self.name, None)
 
     async def _all_ok(self, commands: Sequence[c.Command], what: str) -> None:
         results = await self.store.session.run_all(commands)
@@ -570,6 +630,25 @@ def cursor_of(items: Mapping[str, int | bytes]) -> str | None:
 
 def _with_cursor(info: MailboxInfo, cursors: Mapping[str, str | None]) -> MailboxInfo:
     return MailboxInfo(info.name, cursors.get(info.spelling), info.spelling, info.special_use)
+
+
+def portions(refs: Iterable[Ref], size: int) -> Iterator[UidSet]:
+    """The UIDs in sets of `size` at most, each short enough for one command."""
+    uids = sorted(cast(Iterable[int], refs))
+    for at in range(0, len(uids), size):
+        yield from UidSet.of(uids[at : at + size]).split(SET_BYTES_MAX)
+
+
+def _read_headers(answer: Result, uids: UidSet, headers: dict[int, tuple[bytes, int]]) -> None:
+    """Adds header and size of each message of which the answer tells both, be it in several responses (rule R3)."""
+    sizes: dict[int, int] = {}
+    fields: dict[int, bytes] = {}
+    for item in answer.responses:
+        if isinstance(item, responses.Fetch) and item.uid is not None and item.uid in uids:
+            fields.update((item.uid, body) for body in item.bodies.values() if isinstance(body, bytes))
+            if item.size is not None:
+                sizes[item.uid] = item.size
+    headers.update((uid, (header, sizes[uid])) for uid, header in fields.items() if uid in sizes)
 
 
 def list_items(answer: Result) -> list[responses.ListItem]:
