@@ -43,6 +43,9 @@ from mailtwin.planner import (
 from mailtwin.state import FinishCopy, MailboxRecord, State
 from mailtwin.stores.base import MailboxList
 
+CREATION_ROUNDS_MAX = 4
+"""Rounds of listing and creating mailboxes: one, and another for each kind of parent that a server adds."""
+
 RECONNECTS_MAX = 5
 """Lost connections per mailbox after which the run gives up; the next run goes on."""
 
@@ -70,6 +73,8 @@ class PairRun:
     pair: Pair
     state: State
     report: Reporter
+    created: dict[CreateMailbox, None] = field(default_factory=dict)
+    refused: dict[CreateMailbox, MailtwinError] = field(default_factory=dict)
     results: list[MailboxResult] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -77,8 +82,7 @@ class PairRun:
         """The whole run; the stores are closed afterwards, whatever happened."""
         try:
             await connect(self.pair, create=not self.state.has_links(), report=self.report)
-            survey = await self._survey()
-            self._refuse_vanished(survey)
+            survey = await self._create_missing()
             await self._arrange(survey)
             await self._work(survey)
         finally:
@@ -107,14 +111,40 @@ class PairRun:
                     hint="is the disk mounted, is this the right account?",
                 )
 
+    async def _create_missing(self) -> Survey:
+        """Creates mailboxes until neither side lacks one: a server may make parents of its own accord."""
+        survey = await self._survey()
+        self._refuse_vanished(survey)
+        for _round in range(CREATION_ROUNDS_MAX):
+            tried = self.created.keys() | self.refused.keys()
+            creations = [op for op in survey.operations if isinstance(op, CreateMailbox) and op not in tried]
+            if not creations:
+                break
+            for operation in creations:
+                await self._create(operation)
+            survey = await self._survey()
+        return survey
+
+    async def _create(self, operation: CreateMailbox) -> None:
+        side, name = operation.side, operation.name
+        try:
+            await self.pair.store(side).create(self.pair.name_on(side, name))
+            self.created[operation] = None
+        except MailtwinError as error:
+            if error.scope > Scope.MAILBOX:
+                raise
+            self.refused[operation] = error
+            self._problem(Problem(error, name, side))
+
     async def _arrange(self, survey: Survey) -> None:
-        """Executes the plan for the mailboxes themselves."""
+        """Tells what was found and created, and executes the rest of the plan for the mailboxes themselves."""
         for side in Side:
             for spelling, why in sorted(survey.lists[side].problems.items()):
                 self._problem(Problem(MailboxError(f"{spelling}: {why}"), side=side))
         changed = len(survey.twins) - len(survey.unchanged)
-        self._tell(Listed(len(survey.twins), changed, survey.operations))
-        for operation in survey.operations:
+        others = tuple(op for op in survey.operations if not isinstance(op, CreateMailbox))
+        self._tell(Listed(len(survey.twins), changed, (*self.created, *others)))
+        for operation in others:
             try:
                 await self._arrange_one(operation)
             except MailtwinError as error:
@@ -124,8 +154,6 @@ class PairRun:
 
     async def _arrange_one(self, operation: MailboxOperation) -> None:
         match operation:
-            case CreateMailbox(side, name):
-                await self.pair.store(side).create(self.pair.name_on(side, name))
             case HoldMailbox(side, name, why):
                 self._problem(
                     Problem(
@@ -171,7 +199,8 @@ class PairRun:
         )
 
     async def _work(self, survey: Survey) -> None:
-        busy = [name for name in survey.twins if name not in survey.unchanged]
+        lacking = {operation.name for operation in self.refused}
+        busy = [name for name in survey.twins if name not in survey.unchanged | lacking]
         self.results += [MailboxResult(name, True, unchanged=True) for name in sorted(survey.unchanged)]
         for index, name in enumerate(busy, 1):
             self._tell(MailboxStarted(name, index, len(busy)))
