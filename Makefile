@@ -19,9 +19,11 @@ help:
 	@echo 'make clean   remove the virtual environment and all caches'
 
 test: lint $(SERVERS)
+	scripts/install-mbsync.sh
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 check: lint
+	scripts/install-mbsync.sh
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not servers and not slow' $(PYTEST_ARGS)
 
 lint: $(INSTALLED)

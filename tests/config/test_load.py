@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -363,12 +364,17 @@ def test_directory(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_not_permitted(tmp_path: Path) -> None:
+def test_not_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "config.toml"
     path.touch(mode=0)
+    if os.geteuid() == 0:  # root may read everything, so the disk has to be played
+        monkeypatch.setattr(Path, "open", _forbidden)
     with pytest.raises(ConfigurationError, match="cannot be read: Permission denied"):
         load(path)
+
+
+def _forbidden(path: Path, _mode: str) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def test_not_utf8(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ class _Demo:
             parse_address(right),
             state_dir=self.directory / "state",
         )
-        return build_pair(settings, lambda _question: PASSWORD)
+        return build_pair(settings, lambda _question: PASSWORD, environ={})
 
     def screen(self, command: str, built: Built) -> TextScreen:
         left, right = built.pair.left.address, built.pair.right.address

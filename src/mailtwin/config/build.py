@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -58,11 +59,17 @@ class Built:
         return self.settings.name
 
 
-def build_pair(settings: PairSettings, ask: Ask, *, approve_removals: bool = False) -> Built:
+def build_pair(
+    settings: PairSettings,
+    ask: Ask,
+    *,
+    approve_removals: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> Built:
     """The pair and its state's place. Touches neither network nor disk. Raises ConfigurationError."""
     logins: list[Login] = []
     left, right = (
-        _build_store(store, side, ask, logins)
+        _build_store(store, partial(Login, side=side, ask=ask, environ=environ), logins)
         for side, store in ((Side.LEFT, settings.left), (Side.RIGHT, settings.right))
     )
     pair = Pair(
@@ -84,14 +91,16 @@ def default_state_dir() -> Path:
     return platformdirs.user_state_path("mailtwin")
 
 
-def _build_store(settings: StoreSettings, side: Side, ask: Ask, logins: list[Login]) -> Store:
+def _build_store(
+    settings: StoreSettings, login_for: Callable[[ImapSettings], Login], logins: list[Login]
+) -> Store:
     if isinstance(settings, MaildirSettings):
         from mailtwin.stores.maildir import MaildirStore
 
         return MaildirStore(settings.path, layout=settings.layout.value, separator=settings.info_separator)
     from mailtwin.stores.imap import ImapStore
 
-    login = Login(settings, side, ask)
+    login = login_for(settings)
     logins.append(login)
     endpoint = Endpoint(
         settings.host,

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal, cast
+from urllib.parse import quote
 
 from mailtwin.client import Credentials, Endpoint, Result, Session
 from mailtwin.errors import (
@@ -82,7 +83,8 @@ class ImapStore(Store):
 
     def __init__(self, endpoint: Endpoint, credentials: Callable[[], Credentials], user: str) -> None:
         scheme = "imaps" if endpoint.security == "tls" else "imap"
-        self.address = f"{scheme}://{user}@{endpoint.host}:{endpoint.port}/"
+        host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+        self.address = f"{scheme}://{quote(user, safe='')}@{host}:{endpoint.port}/"
         self._endpoint = endpoint
         self._credentials = credentials
         self._session: Session | None = None

@@ -460,5 +460,6 @@ def _missing(root: Path, what: str) -> StoreMissingError:
     return StoreMissingError(
         f"The Maildir {root} {what}. It is taken for missing, not for empty: an unmounted disk is not ten thousand "
         "deletions, so nothing was removed anywhere.",
-        hint="mount the disk or correct the path; if it is to be made anew, say so with --create",
+        hint="mount the disk or correct the path; to begin anew with an empty Maildir, move the pair's state away "
+        "(`mailtwin status` shows where it is)",
     )
