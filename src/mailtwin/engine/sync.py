@@ -7,10 +7,11 @@ the mailbox begun again: what was done is in the state.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+from mailtwin.engine.glance import Glance, glance, is_still_in_step
 from mailtwin.engine.known import Known
 from mailtwin.engine.mailbox import SETTLE_S, MailboxRun, NeedsReconnect
 from mailtwin.engine.pair import Pair
@@ -63,7 +64,12 @@ class Survey:
     lists: tuple[MailboxList, MailboxList]
     operations: tuple[MailboxOperation, ...]
     twins: tuple[MailboxName, ...]
-    unchanged: frozenset[MailboxName]
+    glances: Mapping[MailboxName, Glance]
+
+    @property
+    def unchanged(self) -> frozenset[MailboxName]:
+        """The mailboxes that need not be opened."""
+        return frozenset(name for name, found in self.glances.items() if found.is_unchanged)
 
 
 @dataclass(slots=True)
@@ -205,7 +211,7 @@ class PairRun:
         for index, name in enumerate(busy, 1):
             self._tell(MailboxStarted(name, index, len(busy)))
             try:
-                result = await self._bring_in_step(name)
+                result = await self._bring_in_step(survey.glances[name])
             except MailtwinError as error:
                 if error.scope > Scope.MAILBOX:
                     raise
@@ -214,14 +220,21 @@ class PairRun:
             self.results.append(result)
             self._tell(MailboxFinished(result))
 
-    async def _bring_in_step(self, name: MailboxName) -> MailboxResult:
+    async def _bring_in_step(self, found: Glance) -> MailboxResult:
         """Works on one mailbox, through lost connections; counts what each attempt did."""
+        name = found.name
         self.state.add_mailbox(name)
         counts = Counts()
         failures = 0
+        glanced = False
         while True:
             attempt: MailboxRun | None = None
             try:
+                if not glanced:
+                    # Once only: after an attempt the listed cursors are old.
+                    glanced = True
+                    if await is_still_in_step(self.pair, self.state, found):
+                        return MailboxResult(name, True, counts)
                 async with AsyncExitStack() as stack:
                     boxes = [
                         await stack.enter_async_context(
@@ -319,20 +332,7 @@ async def survey_pair(pair: Pair, state: State | None) -> Survey:
     created = {op.name for op in operations if isinstance(op, CreateMailbox)}
     twins = tuple(sorted(on_left & on_right | created))
     lists = (left, right)
-    unchanged = frozenset(
-        name for name in twins if name not in created and _is_unchanged(pair, records.get(name), lists, name)
-    )
-    return Survey(lists, operations, twins, unchanged)
-
-
-def _is_unchanged(
-    pair: Pair, record: MailboxRecord | None, lists: Sequence[MailboxList], name: MailboxName
-) -> bool:
-    """Whether both cursors are those of the moment when the mailbox was last in step."""
-    if record is None or record.intents:
-        return False
-    for side in Side:
-        cursor = lists[side].mailboxes[pair.name_on(side, name)].cursor
-        if cursor is None or cursor != record.cursor(side):
-            return False
-    return True
+    glances = {
+        name: glance(pair, None if name in created else records.get(name), lists, name) for name in twins
+    }
+    return Survey(lists, operations, twins, glances)

@@ -1,0 +1,71 @@
+"""The cheapest look that can prove a mailbox in step: whatever did not move is taken from the state, not listed again.
+
+Both cursors unmoved: nothing is opened. One of them unmoved: only the other side is listed (a Maildir that changed a
+moment ago cannot tell yet, and listing it costs no round trip), and compared with what the unmoved side held.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mailtwin.engine.pair import Pair
+from mailtwin.model import Listing, MailboxName, Side
+from mailtwin.planner import plan_messages
+from mailtwin.state import MailboxRecord, SaveSnapshot, Snapshot, State
+from mailtwin.stores.base import MailboxList
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What the lists alone tell of one twinned mailbox. `unmoved`: the sides whose cursor is the saved one."""
+
+    name: MailboxName
+    unmoved: frozenset[Side]
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether nothing has to be opened."""
+        return len(self.unmoved) == len(Side)
+
+
+def glance(
+    pair: Pair, record: MailboxRecord | None, lists: tuple[MailboxList, MailboxList], name: MailboxName
+) -> Glance:
+    """Compares the listed cursors with those of the moment when the mailbox was last in step.
+
+    With an open intent nothing is taken for unmoved: what became of it has to be looked at.
+    """
+    if record is None or record.intents:
+        return Glance(name, frozenset())
+    unmoved = set()
+    for side in Side:
+        info = lists[side].mailboxes.get(pair.name_on(side, name))
+        if info is not None and info.cursor is not None and info.cursor == record.cursor(side):
+            unmoved.add(side)
+    return Glance(name, frozenset(unmoved))
+
+
+async def is_still_in_step(pair: Pair, state: State, found: Glance) -> bool:
+    """Whether a look at the one side that may have moved shows that nothing is left to do.
+
+    Raises what opening and listing that side raises.
+    """
+    if len(found.unmoved) != 1:
+        return False
+    (resting,) = found.unmoved
+    name, moved = found.name, resting.other
+    snapshot = state.snapshot(name, resting)
+    if snapshot is None:
+        return False
+    base = state.base(name)
+    async with pair.store(moved).open(pair.name_on(moved, name)) as mailbox:
+        observed = await mailbox.observe()
+    rested = Listing(snapshot.listing(base.links), validity=base.validity(resting) or "")
+    left, right = (rested, observed.listing) if resting is Side.LEFT else (observed.listing, rested)
+    plan = plan_messages(base, left, right, pair.policy)
+    if plan or plan.unresolved() or not observed.listing.complete:
+        return False
+    if observed.cursor is not None:
+        seen = Snapshot.of(moved, observed.cursor, observed.listing.flags, base.links)
+        state.commit(name, [SaveSnapshot(seen)])
+    return True
