@@ -104,6 +104,9 @@ class MailboxRun:
     async def run(self) -> MailboxResult:
         """Brings the mailbox in step, as far as it can be. Raises NeedsReconnect, or a store's or the state's error."""
         self.base = self.state.base(self.name)
+        if self.base.stores:
+            # A STORE whose connection was lost may still take effect, and must not be looked for before.
+            await self.pair.sleep(SETTLE_S)
         for _round in range(ROUNDS_MAX):
             await self.known.observe()
             self._learn_validities()
