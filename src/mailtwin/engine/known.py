@@ -31,7 +31,12 @@ class Known:
     async def observe(self) -> None:
         """Lists both sides, at the same time."""
         left, right = self.mailboxes
-        self.observations = await together(left.observe(), right.observe())
+        before, self.observations = self.observations, await together(left.observe(), right.observe())
+        for side, old, new in zip(Side, before, self.observations, strict=False):
+            if old.listing.validity != new.listing.validity:
+                # Renumbered while it was open: what was learnt under a number is about another message.
+                self.identities[side].clear()
+                self.unknowable = {entry for entry in self.unknowable if entry[0] is not side}
 
     async def identify(self, request: Identify) -> None:
         """Asks one side for identities; those that cannot be had are remembered as `unknowable`."""

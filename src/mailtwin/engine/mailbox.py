@@ -159,6 +159,7 @@ class MailboxRun:
                 yield DropCopy(intent)
                 yield Note("abandon", *ends(intent.source, intent.ref), why)
             case Reset(side, old, new, why):
+                self.aside = {entry for entry in self.aside if entry[0] is not side}
                 yield ForgetAll()
                 yield Note("reset", None, None, f"{side.label}: {old} -> {new} ({why})")
                 for each in Side:
