@@ -8,15 +8,17 @@ SERVERS := .cache/servers/.fetched
 CODE := src tests
 WORKERS ?= 2
 
-.PHONY: help test check lint demo clean
+.PHONY: help test check acceptance bench lint demo clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make test    lint, types, import contracts and every test, with real Dovecot, Cyrus and Courier (root)'
-	@echo 'make check   the same without the real servers and the slow tests'
-	@echo 'make lint    ruff, mypy and import contracts only'
-	@echo 'make demo    watch two mailboxes become one'
-	@echo 'make clean   remove the virtual environment and all caches'
+	@echo 'make test        lint, types, import contracts and every test, with real Dovecot, Cyrus and Courier (root)'
+	@echo 'make check       the same without the real servers and the slow tests'
+	@echo 'make acceptance  20,000 messages through kill -9, pull, push and server to server (root; half an hour)'
+	@echo 'make bench       pull 20,000 messages (600 MB) with mailtwin and mbsync, in turn (root)'
+	@echo 'make lint        ruff, mypy and import contracts only'
+	@echo 'make demo        watch two mailboxes become one'
+	@echo 'make clean       remove the virtual environment and all caches'
 
 test: lint $(SERVERS)
 	scripts/install-mbsync.sh
@@ -25,6 +27,13 @@ test: lint $(SERVERS)
 check: lint
 	scripts/install-mbsync.sh
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not servers and not slow' $(PYTEST_ARGS)
+
+acceptance: $(SERVERS)
+	MAILTWIN_ACCEPTANCE_MESSAGES=20000 $(BIN)/pytest tests/acceptance $(PYTEST_ARGS)
+
+bench: $(SERVERS)
+	scripts/install-mbsync.sh
+	$(BIN)/python bench/pull.py $(BENCH_ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check $(CODE)
