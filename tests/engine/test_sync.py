@@ -22,7 +22,7 @@ from mailtwin.model import INBOX, MailboxName, Side, Vocabulary, make_flags
 from mailtwin.model.flags import SYSTEM_FLAGS
 from mailtwin.planner import Copy, Direction, NameMap, Policy, Reset
 from mailtwin.state import State
-from mailtwin.stores.base import FlagChange, Unknown
+from mailtwin.stores.base import FlagChange, Observation, Unknown
 from mailtwin.stores.memory import Answer, Manners, MemoryMailbox, MemoryStore, always
 
 SEEN = make_flags(["\\Seen"])
@@ -402,3 +402,25 @@ async def test_one_way_never_touches_the_source(world: World) -> None:
     assert (await world.run()).in_step
     assert world.bodies(Side.RIGHT) == [message(2)]
     assert world.bodies(Side.LEFT) == [message(1), message(2)]
+
+
+async def test_a_keyword_removed_before_the_next_look_stays_removed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = world.left.add(INBOX, message(1), make_flags(["$Work"]))
+    original = MemoryMailbox.observe
+    looks = 0
+
+    async def observing(self: MemoryMailbox) -> Observation:
+        nonlocal looks
+        if self.store is world.right and world.right.contents():
+            looks += 1
+            if looks == 1:
+                world.left.user_flags(INBOX, uid, make_flags([]))
+        return await original(self)
+
+    monkeypatch.setattr(MemoryMailbox, "observe", observing)
+    await world.run()
+    await world.run()
+    assert world.left.contents()[uid].flags == make_flags([])
+    assert world.right.contents()[1].flags == make_flags([])

@@ -10,18 +10,28 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mailtwin.errors import MailtwinError, MessageError
-from mailtwin.model import Flags, MailboxName, Ref, Side, header_fields, make_flags
+from mailtwin.model import NO_FLAGS, Flags, MailboxName, Ref, Side, header_fields, make_flags
 from mailtwin.model.flags import SYSTEM_FLAGS
-from mailtwin.planner import (
-    Copy,
-    CopyIntent,
-    Link,
-)
-from mailtwin.state import AddCopy, AddLink, Change, DropCopy, FinishCopy, Note, State
+from mailtwin.planner import Copy, CopyIntent, Link, StoreIntent
+from mailtwin.state import AddCopy, AddLink, AddStore, Change, DropCopy, FinishCopy, Note, State
 from mailtwin.stores.base import Delivery, Mailbox, Message, Outcome, Refused, Spool, Stored, Unknown
 
 BATCH_MESSAGES_MAX = 500
 BATCH_BYTES_MAX = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """One message of a batch: what is intended, the flags it goes with, and what a person knows it by.
+
+    `sha256` is left out where the destination names the message beforehand: there is nothing to look for then.
+    """
+
+    intent: CopyIntent
+    flags: Flags
+    size: int
+    sha256: str
+    message_id: str
 
 
 @dataclass(slots=True)
@@ -29,14 +39,13 @@ class Batch:
     """What is staged and not yet stored, in order."""
 
     delivery: Delivery
-    intents: list[CopyIntent] = field(default_factory=list)
-    messages: list[tuple[int, str, str]] = field(default_factory=list)
+    staged: list[Staged] = field(default_factory=list)
     size_bytes: int = 0
 
     @property
     def full(self) -> bool:
         """Whether it should be stored before anything is added."""
-        return len(self.intents) >= BATCH_MESSAGES_MAX or self.size_bytes >= BATCH_BYTES_MAX
+        return len(self.staged) >= BATCH_MESSAGES_MAX or self.size_bytes >= BATCH_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,68 +115,74 @@ class Copier:
             message.spool.discard()
             self.failures.append(CopyFailure(message.ref, message_id, error))
             return
-        self._batch.intents.append(
-            CopyIntent(
-                source=self.side,
-                ref=message.ref,
-                flags=agreed_when_sent(sent),
-                validity=self.validity,
-                target=target.ref,
-                floor=target.floor,
-                identity=target.identity,
-            )
+        intent = CopyIntent(
+            source=self.side,
+            ref=message.ref,
+            flags=agreed_when_sent(sent),
+            validity=self.validity,
+            target=target.ref,
+            floor=target.floor,
+            identity=target.identity,
         )
-        self._batch.messages.append(
-            (message.spool.size, message.spool.sha256 if target.ref is None else "", message_id)
-        )
+        sha256 = message.spool.sha256 if target.ref is None else ""
+        self._batch.staged.append(Staged(intent, sent, message.spool.size, sha256, message_id))
         self._batch.size_bytes += message.spool.size
 
     async def _store(self) -> None:
         batch = self._batch
         if batch is None:
             return
-        if batch.intents:
-            begun = [AddCopy(i, *facts) for i, facts in zip(batch.intents, batch.messages, strict=True)]
+        if batch.staged:
+            begun = [AddCopy(one.intent, one.size, one.sha256, one.message_id) for one in batch.staged]
             self.state.commit(self.name, begun)
             outcomes = await batch.delivery.commit()
             self.state.commit(self.name, list(self._conclude(batch, outcomes)))
-            self.done += len(batch.intents)
+            self.done += len(batch.staged)
             self.progress()
         self._batch = None
         await batch.delivery.abort()
 
     def _conclude(self, batch: Batch, outcomes: Sequence[Outcome]) -> Iterator[Change]:
-        for intent, facts, outcome in zip(batch.intents, batch.messages, outcomes, strict=True):
+        for one, outcome in zip(batch.staged, outcomes, strict=True):
             match outcome:
                 case Stored(ref) if ref in self.linked:
-                    yield from self._merged(intent, ref, facts[2])
+                    yield from self._merged(one, ref)
                 case Stored(ref):
-                    yield from self._stored(intent, ref, facts)
+                    yield from self._stored(one, ref)
                 case Refused(error):
-                    self.failures.append(CopyFailure(intent.ref, facts[2], error))
-                    yield DropCopy(intent)
+                    self._fail(one, error)
+                    yield DropCopy(one.intent)
                 case Unknown(finished, accepted, error):
                     if finished:
-                        yield FinishCopy(intent, accepted)
+                        yield FinishCopy(one.intent, accepted)
                     if error is not None and not accepted:
-                        self.failures.append(CopyFailure(intent.ref, facts[2], error))
+                        self._fail(one, error)
 
-    def _stored(self, intent: CopyIntent, ref: Ref, facts: tuple[int, str, str]) -> Iterator[Change]:
+    def _stored(self, one: Staged, ref: Ref) -> Iterator[Change]:
         self.linked.add(ref)
         self.copied += 1
-        self.copied_bytes += facts[0]
+        self.copied_bytes += one.size
+        intent, other = one.intent, self.side.other
         left, right = (intent.ref, ref) if self.side is Side.LEFT else (ref, intent.ref)
         yield AddLink(Link(left, right, intent.flags))
         yield DropCopy(intent)
-        yield Note("copy", left, right, f"to {self.side.other.label}", facts[2])
+        yield Note("copy", left, right, f"to {other.label}", one.message_id)
+        keywords = make_flags(one.flags - intent.flags)
+        if keywords:
+            # Agreed on as soon as they are seen; if they never are, the server dropped them.
+            yield AddStore(StoreIntent(left, right, other, keywords, NO_FLAGS, one.flags))
 
-    def _merged(self, intent: CopyIntent, ref: Ref, message_id: str) -> Iterator[Change]:
+    def _merged(self, one: Staged, ref: Ref) -> Iterator[Change]:
+        there = self.side.other.label
         error = MessageError(
-            f"the {self.side.other.label} side did not store the message: it says that it holds it already, as {ref}, "
+            f"the {there} side did not store the message: it says that it holds it already, as {ref}, "
             "which is the twin of another message"
         )
-        self.failures.append(CopyFailure(intent.ref, message_id, error))
-        yield DropCopy(intent)
+        self._fail(one, error)
+        yield DropCopy(one.intent)
+
+    def _fail(self, one: Staged, error: MailtwinError) -> None:
+        self.failures.append(CopyFailure(one.intent.ref, one.message_id, error))
 
 
 def agreed_when_sent(flags: Flags) -> Flags:
