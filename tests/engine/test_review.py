@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.engine.test_sync import World, message
 
-from mailtwin.model import INBOX, Side
+from mailtwin.model import INBOX, MailboxName, Side
+from mailtwin.planner import Direction, NameMap, Policy, Removals
 from mailtwin.stores.base import Outcome, Unknown
+from mailtwin.stores.maildir import MaildirStore
 from mailtwin.stores.memory import MemoryMessage
+
+SENT, ITEMS, MAIL = (MailboxName((name,)) for name in ("Sent", "Sent Items", "Sent Mail"))
 
 
 @pytest.fixture
@@ -43,4 +48,47 @@ async def test_what_is_known_under_a_number_is_forgotten_when_the_mailbox_is_ren
     await world.run()
     assert world.bodies(Side.LEFT) == world.bodies(Side.RIGHT)
     assert {message(1), message(2), message(3)} <= set(world.bodies(Side.LEFT))
+    await world.check()
+
+
+async def test_a_mailbox_that_is_given_another_twin_is_paired_with_that_one_anew(
+    world: World, tmp_path: Path
+) -> None:
+    """In a Maildir all mailboxes have one numbering: the old twin's messages look removed from the new one."""
+    maildir = MaildirStore(tmp_path / "mail")
+    for name in (".Sent Items", ".Sent Mail"):
+        for part in ("cur", "new", "tmp"):
+            (tmp_path / "mail" / name / part).mkdir(parents=True)
+    names = NameMap([(SENT, ITEMS)])
+    world.pair = replace(world.pair, right=maildir, names=names, select=lambda name: name in (INBOX, SENT))
+    world.left.add(INBOX, message(1))
+    world.left.add(SENT, message(2))
+    assert (await world.run()).in_step
+    world.pair = replace(world.pair, names=NameMap([(SENT, MAIL)]))
+    for _ in range(2):
+        assert (await world.run()).in_step
+        assert world.bodies(Side.LEFT, SENT) == [message(2)]
+    assert len(list((tmp_path / "mail" / ".Sent Mail" / "new").iterdir())) == 1
+
+
+# --- policies ---
+
+
+@pytest.mark.parametrize(
+    "before",
+    [Policy(direction=Direction.LEFT_TO_RIGHT), Policy(removals=Removals.KEEP)],
+    ids=["one-way", "keep"],
+)
+async def test_a_changed_policy_is_applied_to_mailboxes_in_which_nothing_changed(
+    world: World, before: Policy
+) -> None:
+    world.left.add(INBOX, message(1))
+    await world.run()
+    world.pair = replace(world.pair, policy=before)
+    world.right.add(INBOX, message(2))
+    world.left.user_remove(INBOX, 1)
+    assert (await world.run()).in_step
+    world.pair = replace(world.pair, policy=Policy())
+    assert (await world.run()).in_step
+    assert world.bodies(Side.LEFT) == world.bodies(Side.RIGHT) == [message(2)]
     await world.check()

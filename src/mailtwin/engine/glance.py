@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mailtwin.engine.known import in_pair
 from mailtwin.engine.pair import Pair
 from mailtwin.model import Listing, MailboxName, Side
 from mailtwin.planner import plan_messages
@@ -40,7 +41,8 @@ def glance(
     unmoved = set()
     for side in Side:
         info = lists[side].mailboxes.get(pair.name_on(side, name))
-        if info is not None and info.cursor is not None and info.cursor == record.cursor(side):
+        cursor = info.cursor if info is not None else None
+        if cursor is not None and pair.seal(name, cursor) == record.cursor(side):
             unmoved.add(side)
     return Glance(name, frozenset(unmoved))
 
@@ -59,13 +61,14 @@ async def is_still_in_step(pair: Pair, state: State, found: Glance) -> bool:
         return False
     base = state.base(name)
     async with pair.store(moved).open(pair.name_on(moved, name)) as mailbox:
-        observed = await mailbox.observe()
+        observed = in_pair(name, mailbox.name, await mailbox.observe())
     rested = Listing(snapshot.listing(base.links), validity=base.validity(resting) or "")
     left, right = (rested, observed.listing) if resting is Side.LEFT else (observed.listing, rested)
     plan = plan_messages(base, left, right, pair.policy)
     if plan or plan.unresolved() or not observed.listing.complete:
         return False
     if observed.cursor is not None:
-        seen = Snapshot.of(moved, observed.cursor, observed.listing.flags, base.links)
+        cursor = pair.seal(name, observed.cursor)
+        seen = Snapshot.of(moved, cursor, observed.listing.flags, base.links)
         state.commit(name, [SaveSnapshot(seen)])
     return True

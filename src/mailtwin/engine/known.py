@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from mailtwin.engine.together import together
-from mailtwin.model import NO_FLAGS, Flags, Identity, Listing, Ref, Side, make_flags
+from mailtwin.model import NO_FLAGS, Flags, Identity, Listing, MailboxName, Ref, Side, make_flags
 from mailtwin.planner import (
     Base,
     Identify,
@@ -31,7 +31,9 @@ class Known:
     async def observe(self) -> None:
         """Lists both sides, at the same time."""
         left, right = self.mailboxes
-        before, self.observations = self.observations, await together(left.observe(), right.observe())
+        before = self.observations
+        seen_left, seen_right = await together(left.observe(), right.observe())
+        self.observations = (seen_left, in_pair(left.name, right.name, seen_right))
         for side, old, new in zip(Side, before, self.observations, strict=False):
             if old.listing.validity != new.listing.validity:
                 # Renumbered while it was open: what was learnt under a number is about another message.
@@ -61,6 +63,17 @@ class Known:
     def holds(self, side: Side, ref: Ref) -> bool:
         """Whether `ref` was there at the last look."""
         return ref in self.observations[side].listing.flags
+
+
+def in_pair(left: MailboxName, here: MailboxName, seen: Observation) -> Observation:
+    """What was seen of the mailbox `here`, as the state of the pair knows it: under the left name.
+
+    A numbering belongs to a mailbox. Where the two are called differently, the numbering is told together with the
+    name: when a person gives the left mailbox another twin, no ref of the old twin may be taken for one of the new.
+    """
+    if here == left:
+        return seen
+    return replace(seen, listing=replace(seen.listing, validity=f"{seen.listing.validity} {here}"))
 
 
 def strip(link: Link, flags: Flags) -> Link:

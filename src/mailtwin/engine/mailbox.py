@@ -337,7 +337,8 @@ class MailboxRun:
         observed = self.known.observations[side]
         if observed.cursor is None or self.known.ignored:
             return DropSnapshot(side)
-        return SaveSnapshot(Snapshot.of(side, observed.cursor, observed.listing.flags, self.base.links))
+        cursor = self.pair.seal(self.name, observed.cursor)
+        return SaveSnapshot(Snapshot.of(side, cursor, observed.listing.flags, self.base.links))
 
 
 def make_plan(pair: Pair, base: Base, known: Known, aside: set[tuple[Side, Ref]]) -> Plan:

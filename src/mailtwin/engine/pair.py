@@ -43,3 +43,11 @@ class Pair:
     def name_on(self, side: Side, name: MailboxName) -> MailboxName:
         """How the mailbox that is called `name` on the left is called on `side`."""
         return name if side is Side.LEFT else self.names.to_right(name)
+
+    def seal(self, name: MailboxName, cursor: str) -> str:
+        """`cursor` as it is saved for the mailbox `name`: it vouches that nothing is left to do *under this policy* and
+        with this twin. Under another policy the same contents may mean work."""
+        policy = self.policy
+        wins = "flags-win" if policy.flag_change_beats_removal else "removals-win"
+        twin = self.name_on(Side.RIGHT, name)
+        return f"{cursor} {policy.direction.value} {policy.removals.value} {wins} {twin}"
