@@ -288,6 +288,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--directory", type=Path, help="where everything is written (default: TMPDIR)")
     chosen = parser.parse_args()
+    if chosen.directory is not None:
+        chosen.directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=chosen.directory, prefix="mailtwin-bench-") as name:
         directory = Path(name)
         options = ServerOptions(mail_format="mdbox", users=1)
