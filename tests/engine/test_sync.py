@@ -424,3 +424,35 @@ async def test_a_keyword_removed_before_the_next_look_stays_removed(
     await world.run()
     assert world.left.contents()[uid].flags == make_flags([])
     assert world.right.contents()[1].flags == make_flags([])
+
+
+async def test_a_server_that_comes_back_after_a_while_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.left.add(INBOX, message(1))
+    world.right.manners = Manners(answer=answers(Answer.LOST_AFTER))
+    original, refused = MemoryStore.reconnect, 0
+
+    async def reconnect(self: MemoryStore) -> None:
+        nonlocal refused
+        if self is world.right and refused < 2:
+            refused += 1
+            raise UnreachableError("connection refused")
+        await original(self)
+
+    monkeypatch.setattr(MemoryStore, "reconnect", reconnect)
+    report = await world.run()
+    assert report.in_step, report.problems
+    assert refused == 2
+    await world.check()
+
+
+async def test_what_was_done_is_told_even_when_a_guard_stops_the_mailbox(world: World) -> None:
+    for number in range(60):
+        world.left.add(INBOX, message(number))
+    await world.run()
+    world.right.user_remove(INBOX, *range(1, 41))
+    world.left.add(INBOX, message(100))
+    report = await world.run()
+    assert isinstance(report.problems[0].error, GuardError)
+    assert report.counts.copied_to_right == 1

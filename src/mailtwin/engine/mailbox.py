@@ -329,9 +329,13 @@ class MailboxRun:
         return self._leave(in_step=not self.problems)
 
     def _leave(self, in_step: bool) -> MailboxResult:
-        """Saves the cursors only of a mailbox that is in step: they vouch that nothing is left to do in it."""
+        """Saves the cursors only of a mailbox that is in step: they vouch that nothing is left to do in it.
+
+        A side that drops a keyword is in step without it, as one that says beforehand that it cannot hold it; but
+        whether it still drops it has to be looked at each time.
+        """
         self._commit([self._snapshot(side) if in_step else DropSnapshot(side) for side in Side])
-        return MailboxResult(self.name, in_step and not self.known.ignored, self.counts)
+        return MailboxResult(self.name, in_step, self.counts)
 
     def _snapshot(self, side: Side) -> Change:
         observed = self.known.observations[side]

@@ -73,6 +73,14 @@ class Survey:
 
 
 @dataclass(slots=True)
+class Tally:
+    """What the attempts at one mailbox did, all together, and the problems that the last one left."""
+
+    counts: Counts = field(default_factory=Counts)
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class PairRun:
     """One run; use `sync`."""
 
@@ -83,6 +91,7 @@ class PairRun:
     refused: dict[CreateMailbox, MailtwinError] = field(default_factory=dict)
     results: list[MailboxResult] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    failures: int = 0
 
     async def run(self) -> RunReport:
         """The whole run; the stores are closed afterwards, whatever happened."""
@@ -97,13 +106,12 @@ class PairRun:
 
     async def _survey(self) -> Survey:
         """Lists both sides, through lost connections."""
-        failures = 0
+        self.failures = 0
         while True:
             try:
                 return await survey_pair(self.pair, self.state)
             except MailtwinError as error:
-                failures += 1
-                await self._recover(error, failures)
+                await self._recover(error)
 
     def _refuse_vanished(self, survey: Survey) -> None:
         """A side that holds nothing any more of what was agreed on is a lost disk, not a wish."""
@@ -210,67 +218,80 @@ class PairRun:
         self.results += [MailboxResult(name, True, unchanged=True) for name in sorted(survey.unchanged)]
         for index, name in enumerate(busy, 1):
             self._tell(MailboxStarted(name, index, len(busy)))
+            tally = Tally()
+            in_step = False
             try:
-                result = await self._bring_in_step(survey.glances[name])
+                in_step = await self._bring_in_step(survey.glances[name], tally)
             except MailtwinError as error:
                 if error.scope > Scope.MAILBOX:
                     raise
                 self._problem(Problem(error, name))
-                result = MailboxResult(name, False)
-            self.results.append(result)
+            finally:
+                self.problems += tally.problems
+                result = MailboxResult(name, in_step, tally.counts)
+                self.results.append(result)
             self._tell(MailboxFinished(result))
 
-    async def _bring_in_step(self, found: Glance) -> MailboxResult:
-        """Works on one mailbox, through lost connections; counts what each attempt did."""
+    async def _bring_in_step(self, found: Glance, tally: Tally) -> bool:
+        """Works on one mailbox, through lost connections; whether it is in step."""
         name = found.name
         self.state.add_mailbox(name)
-        counts = Counts()
-        failures = 0
+        self.failures = 0
         glanced = False
         while True:
-            attempt: MailboxRun | None = None
             try:
                 if not glanced:
                     # Once only: after an attempt the listed cursors are old.
                     glanced = True
                     if await is_still_in_step(self.pair, self.state, found):
-                        return MailboxResult(name, True, counts)
-                async with AsyncExitStack() as stack:
-                    boxes = [
-                        await stack.enter_async_context(
-                            self.pair.store(side).open(self.pair.name_on(side, name))
-                        )
-                        for side in Side
-                    ]
-                    attempt = MailboxRun(
-                        self.pair, self.state, name, Known((boxes[0], boxes[1])), self.report
-                    )
-                    result = await attempt.run()
-                self.problems += attempt.problems
-                return MailboxResult(name, result.in_step, counts + result.counts)
+                        return True
+                return await self._attempt(name, tally)
             except NeedsReconnect as need:
                 await self._settle(name, need)
             except MailtwinError as error:
-                failures += 1
-                await self._recover(error, failures)
-            counts += attempt.counts if attempt is not None else Counts()
+                await self._recover(error)
+
+    async def _attempt(self, name: MailboxName, tally: Tally) -> bool:
+        """Opens the mailbox on both sides and brings it in step; whether it is."""
+        async with AsyncExitStack() as stack:
+            left, right = [
+                await stack.enter_async_context(self.pair.store(side).open(self.pair.name_on(side, name)))
+                for side in Side
+            ]
+            attempt = MailboxRun(self.pair, self.state, name, Known((left, right)), self.report)
+            try:
+                return (await attempt.run()).in_step
+            finally:
+                tally.counts += attempt.counts
+                tally.problems = attempt.problems
 
     async def _settle(self, name: MailboxName, need: NeedsReconnect) -> None:
         """Proves that interrupted copies can no longer take effect: a fresh connection, after a pause."""
         await self.pair.sleep(SETTLE_S)
-        await self.pair.store(need.side).reconnect()
+        try:
+            await self.pair.store(need.side).reconnect()
+        except MailtwinError as error:
+            await self._recover(error)
         self.state.commit(name, [FinishCopy(intent, accepted=False) for intent in need.intents])
 
-    async def _recover(self, error: MailtwinError, failures: int) -> None:
-        """Connects anew after a lost connection; raises the error when that cannot help."""
-        if error.scope is not Scope.STORE or error.retry is Retry.NEVER or failures > RECONNECTS_MAX:
-            raise error
-        pause_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1]
-        if isinstance(error, ThrottledError):
-            pause_s = min(error.pause_s or pause_s, PAUSE_S_MAX)
-        await self.pair.sleep(pause_s)
-        for side in Side:
-            await self.pair.store(side).reconnect()
+    async def _recover(self, error: MailtwinError) -> None:
+        """Connects anew after a lost connection, with growing pauses; raises the error when that cannot help."""
+        while True:
+            self.failures += 1
+            hopeless = error.scope is not Scope.STORE or error.retry is Retry.NEVER
+            if hopeless or self.failures > RECONNECTS_MAX:
+                raise error
+            pause_s = BACKOFF_S[min(self.failures, len(BACKOFF_S)) - 1]
+            if isinstance(error, ThrottledError):
+                pause_s = min(error.pause_s or pause_s, PAUSE_S_MAX)
+            await self.pair.sleep(pause_s)
+            try:
+                for side in Side:
+                    await self.pair.store(side).reconnect()
+            except MailtwinError as again:
+                error = again
+            else:
+                return
 
     def _problem(self, problem: Problem) -> None:
         self.problems.append(problem)
@@ -287,18 +308,17 @@ async def sync(pair: Pair, state: State, report: Reporter = ignore_events) -> Ru
     Cancelling it at any moment leaves a state from which the next run goes on.
     """
     run = state.begin_run("sync")
-    outcome, counts = "interrupted", Counts()
+    outcome = "interrupted"
     work = PairRun(pair, state, report)
     try:
         result = await work.run()
-        counts = result.counts
         outcome = "in step" if result.in_step else "not in step"
         return result
     except MailtwinError as error:
         outcome = f"failed: {error.message}"
         raise
     finally:
-        state.end_run(run, outcome, counts.as_dict())
+        state.end_run(run, outcome, RunReport(tuple(work.results)).counts.as_dict())
 
 
 async def connect(pair: Pair, *, create: bool, report: Reporter = ignore_events) -> None:
