@@ -1,0 +1,139 @@
+"""Message bodies and headers out of FETCH responses, which may tell one message in several, in any order (rule R3).
+
+Read first: `imap_mailbox`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import (
+    Callable,
+    Iterator,
+)
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from mailtwin.client import Result
+from mailtwin.errors import (
+    MessageError,
+)
+from mailtwin.imap import LiteralChunk, LiteralStart, responses
+from mailtwin.model import (
+    Flags,
+    UidSet,
+    header_fields,
+)
+from mailtwin.model.flags import make_flags
+from mailtwin.stores.base import (
+    Message,
+    Spool,
+)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""The date of a message that has none."""
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What is known of one message so far: it may come in several FETCH responses, in any order (rule R3)."""
+
+    flags: Flags | None = None
+    date: datetime | None = None
+    body: Spool | None = None
+    said: bool = False
+
+
+class Gathered:
+    """Puts messages together from the responses to one FETCH; each body goes into a spool as it comes."""
+
+    def __init__(self, new_spool: Callable[[], Spool]) -> None:
+        self._new_spool = new_spool
+        self._open: Spool | None = None
+        self._facts: dict[int, _Facts] = {}
+
+    def take(self, item: object) -> Message | None:
+        """The message that `item` completes, if it does."""
+        match item:
+            case LiteralStart():
+                self._drop_open()
+                self._open = self._new_spool()
+            case LiteralChunk(data):
+                if self._open is not None:
+                    self._open.write(data)
+            case responses.Fetch(uid=int(uid)):
+                return self._take_fetch(uid, item)
+            case responses.Fetch():
+                self._drop_open()
+        return None
+
+    def _take_fetch(self, uid: int, item: responses.Fetch) -> Message | None:
+        facts = self._facts.setdefault(uid, _Facts())
+        if item.flags is not None:
+            facts.flags = make_flags(item.flags)
+        facts.date = item.internal_date or facts.date
+        if "" in item.bodies:
+            facts.said = True
+            self._take_body(facts, item.bodies[""])
+        if facts.body is None or facts.flags is None or facts.date is None:
+            return None
+        return self._message(uid)
+
+    def _take_body(self, facts: _Facts, body: responses.BodyValue) -> None:
+        if isinstance(body, bytes):
+            self._drop_open()
+            self._open = self._new_spool()
+            if body:
+                self._open.write(body)
+        spool, self._open = self._open, None
+        if spool is not None:
+            if facts.body is not None:
+                facts.body.discard()
+            facts.body = spool
+
+    def rest(self) -> Iterator[Message]:
+        """The messages of which something is missing and nothing more will come; NIL for a body is an error."""
+        for uid in [uid for uid, facts in self._facts.items() if facts.said]:
+            yield self._message(uid)
+
+    def _message(self, uid: int) -> Message:
+        facts = self._facts.pop(uid)
+        error = None
+        if facts.body is None:
+            error = MessageError("the server answers NIL instead of the message")
+        body = facts.body or self._new_spool()
+        date = facts.date or _date_in(body.header)
+        return Message(uid, facts.flags if facts.flags is not None else make_flags(()), date, body, error)
+
+    def discard(self) -> None:
+        """Lets go what belongs to nothing."""
+        self._drop_open()
+        for facts in self._facts.values():
+            if facts.body is not None:
+                facts.body.discard()
+        self._facts.clear()
+
+    def _drop_open(self) -> None:
+        if self._open is not None:
+            self._open.discard()
+            self._open = None
+
+
+def read_headers(answer: Result, uids: UidSet, headers: dict[int, tuple[bytes, int]]) -> None:
+    """Adds header and size of each message of which the answer tells both, be it in several responses (rule R3)."""
+    sizes: dict[int, int] = {}
+    fields: dict[int, bytes] = {}
+    for item in answer.responses:
+        if isinstance(item, responses.Fetch) and item.uid is not None and item.uid in uids:
+            fields.update((item.uid, body) for body in item.bodies.values() if isinstance(body, bytes))
+            if item.size is not None:
+                sizes[item.uid] = item.size
+    headers.update((uid, (header, sizes[uid])) for uid, header in fields.items() if uid in sizes)
+
+
+def _date_in(header: bytes) -> datetime:
+    """The Date field, for a message whose arrival date the server cannot tell."""
+    try:
+        date = parsedate_to_datetime(header_fields(header)["date"].decode("ascii", "replace"))
+    except ValueError:
+        return EPOCH
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)

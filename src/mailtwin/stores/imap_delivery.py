@@ -1,0 +1,116 @@
+"""Messages on their way into an IMAP mailbox by APPEND, and what the server's answer says about each.
+
+Read first: `imap_mailbox`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import (
+    Iterable,
+)
+from typing import Protocol, cast
+
+from mailtwin.client import Result, Session
+from mailtwin.errors import (
+    MailtwinError,
+    MessageError,
+)
+from mailtwin.imap import commands as c
+from mailtwin.model import (
+    Flags,
+    UidSet,
+)
+from mailtwin.stores.base import (
+    Delivery,
+    Message,
+    Outcome,
+    Spool,
+    Stored,
+    Target,
+    Unknown,
+)
+
+
+class Destination(Protocol):
+    """The selected mailbox that messages go to. `floor`: no message to come gets a lower UID."""
+
+    spelling: str
+    validity: int
+    floor: int
+
+    @property
+    def session(self) -> Session:
+        """The open session. Raises UnreachableError."""
+
+
+class ImapDelivery(Delivery):
+    """Messages on their way into a mailbox by APPEND, held in spools until then."""
+
+    def __init__(self, mailbox: Destination) -> None:
+        self._mailbox = mailbox
+        self._spools: list[Spool] = []
+        self._staged: list[tuple[Message, Flags]] = []
+        self._size_max = append_limit(mailbox.session.state.capabilities)
+
+    def spool(self) -> Spool:
+        """In memory up to 1 MiB, then on disk: an announced literal cannot be taken back."""
+        spool = Spool()
+        self._spools.append(spool)
+        return spool
+
+    def stage(self, message: Message, flags: Flags) -> Target:
+        """Checks the server's size limit (RFC 7889) before anything is uploaded."""
+        if self._size_max is not None and message.spool.size > self._size_max:
+            raise MessageError(
+                f"the message has {message.spool.size} bytes; the server takes {self._size_max} at most"
+            )
+        self._staged.append((message, flags))
+        return Target(ref=None, floor=self._mailbox.floor, identity=message.spool.identity())
+
+    async def commit(self) -> list[Outcome]:
+        """APPENDs, pipelined as far as the server's literals allow; the UID is taken from the answer (rule R4)."""
+        commands: list[c.Command] = [
+            c.Append(self._mailbox.spelling, message.spool.chunks(), message.spool.size, flags, message.date)
+            for message, flags in self._staged
+        ]
+        try:
+            # Some servers show what was stored only after a NOOP, also to UID FETCH.
+            results = await self._mailbox.session.run_all([*commands, c.Noop()])
+        finally:
+            await self.abort()
+        return [self._outcome(result) for result in results[:-1]]
+
+    def _outcome(self, result: Result) -> Outcome:
+        if result.lost is not None:
+            return Unknown(finished=not result.sent, accepted=False)
+        if not result.ok:
+            # By the RFC nothing was stored. A server that says NO after it stored exists: the next listing tells.
+            return Unknown(finished=True, accepted=False, error=_refusal(result))
+        code = result.code
+        if code is None or code.name != "APPENDUID" or len(code.args) != 2:
+            return Unknown(finished=True, accepted=True)
+        validity, uids = cast(tuple[int, UidSet], code.args)
+        if len(uids) != 1 or validity != self._mailbox.validity:
+            return Unknown(finished=True, accepted=True)
+        uid = next(iter(uids))
+        self._mailbox.floor = max(self._mailbox.floor, uid + 1)
+        return Stored(uid)
+
+    async def abort(self) -> None:
+        """Lets the spools go."""
+        for spool in self._spools:
+            spool.discard()
+        self._spools.clear()
+
+
+def append_limit(capabilities: Iterable[str]) -> int | None:
+    """The largest message the server takes in bytes, from APPENDLIMIT=n (RFC 7889)."""
+    for name in capabilities:
+        key, _, value = name.partition("=")
+        if key == "APPENDLIMIT" and value.isdigit():
+            return int(value)
+    return None
+
+
+def _refusal(result: Result) -> MailtwinError:
+    return MessageError(f"the server refused the message: {result.text}")

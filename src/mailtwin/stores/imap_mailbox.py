@@ -1,0 +1,338 @@
+"""A selected IMAP mailbox: looking, fetching, changing.
+
+A listing is called complete only when the server said OK, held nothing back, and named as many messages as the mailbox
+holds (rules R8 and R9); anything less covers nothing. Read next: `imap_bodies`, `imap_delivery`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
+from typing import Literal, Protocol, cast
+
+from mailtwin.client import Result, Session
+from mailtwin.errors import (
+    CommandRefusedError,
+    MailboxError,
+    MessageError,
+)
+from mailtwin.imap import OpenRange, responses
+from mailtwin.imap import commands as c
+from mailtwin.model import (
+    Flags,
+    Identity,
+    Listing,
+    MailboxName,
+    Ref,
+    UidSet,
+    Vocabulary,
+    identity_of,
+)
+from mailtwin.model.flags import DELETED, make_flags
+from mailtwin.stores.base import (
+    Delivery,
+    DigestSpool,
+    FlagChange,
+    Mailbox,
+    Message,
+    Observation,
+    Spool,
+)
+from mailtwin.stores.imap_bodies import EPOCH, Gathered, read_headers
+from mailtwin.stores.imap_delivery import ImapDelivery
+
+SET_BYTES_MAX = 8_000
+"""The longest set of UIDs in one command (rule R19)."""
+
+PORTIONS = (10**9, 20, 1)
+"""How many messages are asked for at once: first as many as a command can name, then those that were left out."""
+
+IDENTITY_SECTION = "HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)"
+CURSOR_ITEMS = ("UIDVALIDITY", "UIDNEXT", "MESSAGES", "HIGHESTMODSEQ")
+
+
+class OpenAccount(Protocol):
+    """What a mailbox needs of its store. `owed_marks`: `\\Deleted` marks of others, taken away for a moment."""
+
+    address: str
+    owed_marks: dict[MailboxName, UidSet]
+
+    @property
+    def session(self) -> Session:
+        """The open session. Raises UnreachableError."""
+
+
+class ImapMailbox(Mailbox):
+    """A selected mailbox."""
+
+    def __init__(self, store: OpenAccount, name: MailboxName, spelling: str) -> None:
+        self.name = name
+        self.spelling = spelling
+        self.store = store
+        self.validity = 0
+        self.floor = 1
+        self._fresh = False
+
+    @property
+    def session(self) -> Session:
+        """The store's session."""
+        return self.store.session
+
+    async def select(self) -> None:
+        """Selects the mailbox, or selects it anew so that everything new is visible."""
+        condstore = self.session.has("CONDSTORE")
+        try:
+            await self.session.run(c.Select(self.spelling, condstore=condstore))
+        except CommandRefusedError as error:
+            raise MailboxError(error.message, hint=error.hint) from error
+        await self._pay_marks()
+        self._fresh = True
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    async def observe(self) -> Observation:
+        """SELECT and `UID FETCH 1:* (FLAGS)`; the cursor is that of the SELECT, so it is older than the listing."""
+        if not self._fresh:
+            await self.select()
+        self._fresh = False
+        selected = self.session.state.selected
+        assert selected is not None
+        cursor = cursor_of(
+            {
+                "UIDVALIDITY": selected.uid_validity or 0,
+                "UIDNEXT": selected.uid_next or 0,
+                "MESSAGES": selected.exists,
+                "HIGHESTMODSEQ": selected.highest_modseq or 0,
+            }
+        )
+        self.validity = selected.uid_validity or 0
+        flags, complete = await self._list_flags()
+        self.floor = max(selected.uid_next or 1, max(flags, default=0) + 1)
+        listing = Listing(
+            flags=cast(dict[Ref, Flags], flags),
+            validity=str(self.validity),
+            coverage=None if complete else UidSet(),
+            uid_next=self.floor,
+            vocabulary=vocabulary_of(selected.permanent_flags),
+        )
+        return Observation(listing, cursor if complete else None)
+
+    async def _list_flags(self) -> tuple[dict[int, Flags], bool]:
+        """All UIDs and flags, and whether that is certainly all; a short answer gets a second chance (R9)."""
+        flags: dict[int, Flags] = {}
+        for _attempt in range(2):
+            selected = self.session.state.selected
+            assert selected is not None
+            if selected.exists == 0:
+                return {}, True
+            answer = await self.session.run(c.Fetch(OpenRange(1), ("UID", "FLAGS")))
+            flags = {
+                item.uid: make_flags(item.flags)
+                for item in answer.responses
+                if isinstance(item, responses.Fetch) and item.uid is not None and item.flags is not None
+            }
+            if answer.complete and len(flags) == selected.exists:
+                return flags, True
+            await self.session.run(c.Noop())
+        return flags, False
+
+    async def identify(self, refs: Sequence[Ref]) -> dict[Ref, Identity]:
+        """Header fields and sizes; whole bodies only of messages without a Message-ID, digested as they come."""
+        headers: dict[int, tuple[bytes, int]] = {}
+        async for uids in self._in_portions(refs, headers):
+            answer = await self._fetch_some(uids, ("UID", "RFC822.SIZE", f"BODY.PEEK[{IDENTITY_SECTION}]"))
+            read_headers(answer, uids, headers)
+        found: dict[Ref, Identity] = {}
+        nameless: list[Ref] = []
+        for uid, (header, size) in sorted(headers.items()):
+            identity = identity_of(header, size, None)
+            if identity is None:
+                nameless.append(uid)
+            else:
+                found[uid] = identity
+        async for message in self.fetch(nameless, DigestSpool):
+            if message.error is None:
+                found[message.ref] = message.spool.identity()
+        return found
+
+    async def _in_portions(self, refs: Iterable[Ref], answered: Container[Ref]) -> AsyncIterator[UidSet]:
+        """Sets of UIDs to ask for: all at once, and what was not answered though it is there in ever smaller ones.
+
+        A server that says NO because of one message, or OK and less than it was asked for, must not hide the others.
+        """
+        missing = set(refs)
+        for portion in PORTIONS:
+            for uids in portions(missing, portion):
+                yield uids
+            missing = {ref for ref in missing if ref not in answered}
+            if not missing:
+                return
+            missing &= await self._present(missing)
+
+    async def _present(self, refs: set[Ref]) -> set[Ref]:
+        """Those of `refs` that the server lists."""
+        present: set[Ref] = set()
+        for uids in uid_set(refs).split(SET_BYTES_MAX):
+            answer = await self._fetch_some(uids, ("UID", "FLAGS"))
+            present.update(
+                i.uid for i in answer.responses if isinstance(i, responses.Fetch) and i.uid is not None
+            )
+        return present
+
+    async def _fetch_some(self, uids: UidSet, attributes: tuple[str, ...]) -> Result:
+        """A FETCH that may be refused. Raises UnreachableError when the connection is lost."""
+        (result,) = await self.session.run_all([c.Fetch(uids, attributes)])
+        if result.lost is not None:
+            raise result.lost
+        return result
+
+    # --- bodies ------------------------------------------------------------------------------------------------------
+
+    async def fetch(self, refs: Sequence[Ref], spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
+        """`BODY.PEEK[]` of many messages per command, each body into its spool as it comes (rule R13)."""
+        done: set[Ref] = set()
+        failed: dict[Ref, Message] = {}
+        async for uids in self._in_portions(refs, done):
+            async with aclosing(self._stream(uids, spool)) as messages:
+                async for message in messages:
+                    if message.ref in done:
+                        message.spool.discard()
+                    elif message.error is not None:
+                        failed[message.ref] = message
+                    else:
+                        done.add(message.ref)
+                        yield message
+        for ref in await self._present({ref for ref in refs if ref not in done}):
+            kept_back = MessageError("the server lists the message and does not hand it out")
+            yield failed.get(ref) or Message(ref, make_flags(()), EPOCH, spool(), kept_back)
+
+    async def _stream(self, uids: UidSet, spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
+        """The answer to one FETCH of bodies, refused or not, put together message by message."""
+        gathered = Gathered(spool)
+        command = c.Fetch(uids, ("UID", "FLAGS", "INTERNALDATE", "BODY.PEEK[]"))
+        try:
+            async with aclosing(self.session.stream(command)) as answers:
+                async for item in answers:
+                    message = gathered.take(item)
+                    if message is not None and message.ref in uids:
+                        yield message
+                    elif message is not None:
+                        message.spool.discard()
+            for message in gathered.rest():
+                yield message
+        finally:
+            gathered.discard()
+
+    def delivery(self) -> Delivery:
+        """A batch of APPENDs."""
+        return ImapDelivery(self)
+
+    # --- changing ----------------------------------------------------------------------------------------------------
+
+    async def store_flags(self, changes: Sequence[FlagChange]) -> None:
+        """`UID STORE +FLAGS.SILENT` and `-FLAGS.SILENT`, grouped and pipelined."""
+        commands: list[c.Command] = []
+        for change in changes:
+            for uids in uid_set(change.refs).split(SET_BYTES_MAX):
+                if change.add:
+                    commands.append(c.Store(uids, "+", change.add))
+                if change.remove:
+                    commands.append(c.Store(uids, "-", change.remove))
+        await self._all_ok(commands, "change flags")
+
+    async def remove(self, refs: Sequence[Ref]) -> None:
+        """`\\Deleted` and UID EXPUNGE; without UIDPLUS an EXPUNGE from which all other messages are kept safe."""
+        mine = uid_set(refs)
+        if self.session.has("UIDPLUS"):
+            commands: list[c.Command] = []
+            for uids in mine.split(SET_BYTES_MAX):
+                commands += [_mark(uids, "+"), c.UidExpunge(uids)]
+            await self._all_ok(commands, "remove messages")
+        else:
+            await self._expunge_alone(mine)
+
+    async def _expunge_alone(self, mine: UidSet) -> None:
+        """EXPUNGE takes everything marked \\Deleted: what others marked is unmarked meanwhile, and marked again.
+
+        When the connection is lost in between, that is made good at the next SELECT. (A power cut there costs those
+        marks, and no message.)
+        """
+        answer = await self.session.run(c.Search(("DELETED",)))
+        marked = UidSet.of(
+            uid for item in answer.responses if isinstance(item, responses.Search) for uid in item.numbers
+        )
+        others = marked - mine
+        self.store.owed_marks[self.name] = others
+        await self._all_ok(
+            [_mark(uids, "-") for uids in others.split(SET_BYTES_MAX)], "unmark messages of others"
+        )
+        marks = [_mark(uids, "+") for uids in mine.split(SET_BYTES_MAX)]
+        try:
+            await self._all_ok([*marks, c.Expunge()], "remove messages")
+        finally:
+            if self.session.is_open:
+                await self._pay_marks()
+
+    async def _pay_marks(self) -> None:
+        owed = self.store.owed_marks.get(self.name, UidSet())
+        await self._all_ok(
+            [_mark(uids, "+") for uids in owed.split(SET_BYTES_MAX)], "mark messages of others again"
+        )
+        self.store.owed_marks.pop(self.name, None)
+
+    async def _all_ok(self, commands: Sequence[c.Command], what: str) -> None:
+        results = await self.session.run_all(commands)
+        for result in results:
+            if result.lost is not None:
+                raise result.lost
+        for result in results:
+            if not result.ok:
+                raise MailboxError(
+                    f"{self.store.address} refused to {what} in {self.spelling}: {result.text}"
+                )
+
+
+def cursor_of(items: Mapping[str, int | bytes]) -> str | None:
+    """The same text for the same contents, from STATUS or from SELECT; None without modification sequences.
+
+    A HIGHESTMODSEQ of 0 is NOMODSEQ (RFC 7162, section 3.1.2.2), a negative one nonsense that servers send.
+    """
+    values = [items.get(name) for name in ("UIDVALIDITY", "UIDNEXT", "MESSAGES", "HIGHESTMODSEQ")]
+    if not all(isinstance(value, int) for value in values) or not all(
+        cast(int, v) > 0 for v in (values[0], values[3])
+    ):
+        return None
+    return ":".join(map(str, values))
+
+
+def portions(refs: Iterable[Ref], size: int) -> Iterator[UidSet]:
+    """The UIDs in sets of `size` at most, each short enough for one command."""
+    uids = sorted(cast(Iterable[int], refs))
+    for at in range(0, len(uids), size):
+        yield from UidSet.of(uids[at : at + size]).split(SET_BYTES_MAX)
+
+
+def vocabulary_of(permanent_flags: Iterable[str] | None) -> Vocabulary:
+    """What the selected mailbox keeps (RFC 9051, section 7.1: without PERMANENTFLAGS, everything)."""
+    if permanent_flags is None:
+        return Vocabulary()
+    names = list(permanent_flags)
+    return Vocabulary(make_flags(names), "\\*" in names)
+
+
+def uid_set(refs: Iterable[Ref]) -> UidSet:
+    """Refs of an IMAP mailbox as a set of UIDs."""
+    return UidSet.of(cast(Iterable[int], refs))
+
+
+def _mark(uids: UidSet, sign: Literal["+", "-"]) -> c.Command:
+    return c.Store(uids, sign, make_flags((DELETED,)))
