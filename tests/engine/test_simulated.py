@@ -110,7 +110,9 @@ async def test_a_mailbox_that_is_always_listed_short_removes_nothing(tmp_path: P
         rows = [row for row in ROWS if row.base is not None and None not in row.sides]
         await bench.prepare(rows)
         two.faults.add(shorten("FETCH", 1, keep=1, times=1000))
-        await bench.run()
+        report = await bench.run()
+        assert not report.in_step
+        assert "did not list all messages" in report.problems[0].error.message
         two.faults.clear()
         await settle(bench)
         await bench.expect(rows)

@@ -314,6 +314,15 @@ class MailboxRun:
         return self._leave(in_step=False)
 
     def _finish(self, plan: Plan) -> MailboxResult:
+        for side in Side:
+            if not self.known.observations[side].listing.complete:
+                there = self.pair.store(side).address
+                short = MailboxError(
+                    f"{self.name}: {there} did not list all messages that it says the mailbox holds. What was not "
+                    "listed was not taken for removed.",
+                    hint="run again later; a server that always does this hides mail",
+                )
+                self._problem(Problem(short, self.name, side))
         for op in plan.unresolved():
             self._problem(
                 Problem(

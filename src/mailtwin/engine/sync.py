@@ -155,6 +155,9 @@ class PairRun:
         for side in Side:
             for spelling, why in sorted(survey.lists[side].problems.items()):
                 self._problem(Problem(MailboxError(f"{spelling}: {why}"), side=side))
+            if not survey.lists[side].complete:
+                there = self.pair.store(side).address
+                self._problem(Problem(MailboxError(f"{there} did not list all mailboxes"), side=side))
         changed = len(survey.twins) - len(survey.unchanged)
         others = tuple(op for op in survey.operations if not isinstance(op, CreateMailbox))
         self._tell(Listed(len(survey.twins), changed, (*self.created, *others)))
