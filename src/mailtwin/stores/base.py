@@ -70,7 +70,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a staged message will be: under the name `ref`, known beforehand, or at a UID of at least `floor`."""
+    """Where a staged message will be: under the name `ref`, known beforehand, or at a UID of at least `floor`.
+
+    `identity` is what to look for at a UID; a name needs none.
+    """
 
     ref: Ref | None
     floor: int | None

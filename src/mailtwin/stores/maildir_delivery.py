@@ -172,6 +172,7 @@ class MaildirDelivery(Delivery):
         durably: MakeDurable = make_durable,
     ) -> None:
         self._directory = directory
+        self._tmp, self._new, self._cur = directory / "tmp", directory / "new", directory / "cur"
         self._names = names
         self._separator = separator
         self._durably = durably
@@ -179,7 +180,7 @@ class MaildirDelivery(Delivery):
         self._staged: list[_Staged] = []
 
     def spool(self) -> Spool:
-        spool = MaildirSpool(lambda: self._directory / "tmp" / self._names.temporary())
+        spool = MaildirSpool(lambda: self._tmp / self._names.temporary())
         self._spools.append(spool)
         return spool
 
@@ -194,11 +195,9 @@ class MaildirDelivery(Delivery):
             spool.discard()
             raise storage_error(error, file, "set the date of") from error
         ref = self._names.new() + (VERBATIM if spool.verbatim_mark else "")
-        target = self._directory / "new" / ref
-        if flags:
-            target = self._directory / "cur" / (ref + info_with("", flags, self._separator))
+        target = self._cur / (ref + info_with("", flags, self._separator)) if flags else self._new / ref
         self._staged.append(_Staged(spool, file, target, ref))
-        return Target(ref=ref, floor=None, identity=spool.identity())
+        return Target(ref=ref, floor=None, identity=None)
 
     async def commit(self) -> list[Outcome]:
         staged, self._staged = self._staged, []
@@ -213,7 +212,7 @@ class MaildirDelivery(Delivery):
 
     def _commit(self, staged: list[_Staged]) -> list[Outcome]:
         try:
-            failed = self._durably([one.file for one in staged], self._directory / "tmp")
+            failed = self._durably([one.file for one in staged], self._tmp)
         except OSError as error:
             return [Refused(self._refusal(error, one.file, "make durable")) for one in staged]
         outcomes = [self._show(one, failed.get(one.file)) for one in staged]
