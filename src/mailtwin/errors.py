@@ -153,6 +153,10 @@ class MailboxError(MailtwinError):
     retry = Retry.LATER
 
 
+class NoMailboxError(MailboxError):
+    """The store says that there is no such mailbox: not that it cannot be had now."""
+
+
 class MessageError(MailtwinError):
     """One message cannot be read or stored; the others go on."""
 

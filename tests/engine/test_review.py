@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.engine.test_simulated import server, store
 from tests.engine.test_sync import World, message
 
 from mailtwin.model import INBOX, MailboxName, Side
@@ -13,7 +14,10 @@ from mailtwin.planner import Direction, NameMap, Policy, Removals
 from mailtwin.stores.base import Outcome, Unknown
 from mailtwin.stores.maildir import MaildirStore
 from mailtwin.stores.memory import MemoryMessage
+from mailtwin.testing.manners import PLAIN
+from mailtwin.testing.simfaults import reply_no, shorten
 
+WORK = MailboxName(("Work",))
 SENT, ITEMS, MAIL = (MailboxName((name,)) for name in ("Sent", "Sent Items", "Sent Mail"))
 
 
@@ -92,3 +96,40 @@ async def test_a_changed_policy_is_applied_to_mailboxes_in_which_nothing_changed
     assert (await world.run()).in_step
     assert world.bodies(Side.LEFT) == world.bodies(Side.RIGHT) == [message(2)]
     await world.check()
+
+
+# --- mailboxes ---
+
+
+async def test_a_mailbox_that_replaced_the_known_one_is_not_removed(world: World) -> None:
+    """Its messages have the numbers and the flags that were agreed on, and are others."""
+    world.left.add(INBOX, message(1))
+    world.left.add(WORK, message(2))
+    await world.run()
+    world.left.user_remove_mailbox(WORK)
+    world.right.user_remove_mailbox(WORK)
+    world.right.add(WORK, message(3))
+    world.pair = replace(world.pair, policy=Policy(remove_mailboxes=True))
+    report = await world.run()
+    assert world.bodies(Side.RIGHT, WORK) == [message(3)]
+    assert [problem.mailbox for problem in report.problems] == [WORK]
+
+
+async def test_a_mailbox_that_cannot_be_opened_is_not_taken_for_removed(tmp_path: Path) -> None:
+    """A server whose disk is out lists less, and refuses the rest."""
+    async with server(PLAIN) as one, server(PLAIN) as two:
+        world = World(tmp_path)
+        world.pair = replace(
+            world.pair, left=store(one), right=store(two), policy=Policy(remove_mailboxes=True)
+        )
+        account = next(iter(one.mail.accounts.values()))
+        account["INBOX"].append(message(1))
+        account.create("Work").append(message(2))
+        assert (await world.run()).in_step
+        one.faults.add(shorten("LIST", 1, keep=1))
+        one.faults.add(reply_no("SELECT", 1, code="UNAVAILABLE"))
+        report = await world.run()
+        assert not report.in_step
+        one.faults.clear()
+        assert (await world.run()).in_step
+        assert next(iter(two.mail.accounts.values()))["Work"].bodies() == [message(2)]

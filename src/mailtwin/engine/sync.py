@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from mailtwin.engine.glance import Glance, glance, is_still_in_step
-from mailtwin.engine.known import Known
+from mailtwin.engine.known import Known, in_pair
 from mailtwin.engine.mailbox import SETTLE_S, MailboxRun, NeedsReconnect
 from mailtwin.engine.pair import Pair
 from mailtwin.engine.report import (
@@ -30,7 +30,15 @@ from mailtwin.engine.report import (
     ignore_events,
 )
 from mailtwin.engine.together import together
-from mailtwin.errors import MailboxError, MailtwinError, Retry, Scope, StoreMissingError, ThrottledError
+from mailtwin.errors import (
+    MailboxError,
+    MailtwinError,
+    NoMailboxError,
+    Retry,
+    Scope,
+    StoreMissingError,
+    ThrottledError,
+)
 from mailtwin.model import MailboxName, Side
 from mailtwin.planner import (
     CreateMailbox,
@@ -195,8 +203,10 @@ class PairRun:
         base = self.state.base(name)
         agreed = {link.ref(side): link.flags for link in base.links}
         async with store.open(there) as mailbox:
-            held = (await mailbox.observe()).listing
-        if not held.complete or any(agreed.get(ref) != flags for ref, flags in held.flags.items()):
+            held = in_pair(name, there, await mailbox.observe()).listing
+        is_another = base.validity(side) not in (None, held.validity)
+        is_news = any(agreed.get(ref) != flags for ref, flags in held.flags.items())
+        if is_another or is_news or not held.complete:
             raise MailboxError(
                 f"{name}: it was removed on the {side.other.label} side, but holds mail on the {side.label} side that "
                 "never was on both. It was left alone.",
@@ -209,7 +219,7 @@ class PairRun:
         try:
             async with self.pair.store(side).open(self.pair.name_on(side, name)):
                 pass
-        except MailboxError:
+        except NoMailboxError:
             return
         raise MailboxError(
             f"{name}: the {side.label} side does not list it, but it is there. Nothing was removed."

@@ -326,4 +326,7 @@ class Store(ABC):
 
     @abstractmethod
     def open(self, name: MailboxName) -> AbstractAsyncContextManager[Mailbox]:
-        """Opens a mailbox for reading and writing; one at a time. Raises MailboxError when that is refused."""
+        """Opens a mailbox for reading and writing; one at a time.
+
+        Raises NoMailboxError when there is none of that name, MailboxError when it cannot be opened.
+        """

@@ -19,11 +19,12 @@ from collections.abc import (
 from contextlib import aclosing
 from typing import Literal, Protocol, cast
 
-from mailtwin.client import Result, Session
+from mailtwin.client import Refused, Result, Session
 from mailtwin.errors import (
     CommandRefusedError,
     MailboxError,
     MessageError,
+    NoMailboxError,
 )
 from mailtwin.imap import OpenRange, responses
 from mailtwin.imap import commands as c
@@ -93,7 +94,9 @@ class ImapMailbox(Mailbox):
         try:
             await self.session.run(c.Select(self.spelling, condstore=condstore))
         except CommandRefusedError as error:
-            raise MailboxError(error.message, hint=error.hint) from error
+            missing = isinstance(error, Refused) and says_missing(error.result)
+            kind = NoMailboxError if missing else MailboxError
+            raise kind(error.message, hint=error.hint) from error
         await self._pay_marks()
         self._fresh = True
 
@@ -312,6 +315,13 @@ def cursor_of(items: Mapping[str, int | bytes]) -> str | None:
     ):
         return None
     return ":".join(map(str, values))
+
+
+def says_missing(answer: Result) -> bool:
+    """Whether a refused SELECT says that there is no such mailbox (RFC 5530), or gives no reason of another kind."""
+    if answer.status is None or answer.status.word != "NO":
+        return False
+    return answer.status.code is None or answer.status.code.name in ("NONEXISTENT", "TRYCREATE")
 
 
 def portions(refs: Iterable[Ref], size: int) -> Iterator[UidSet]:

@@ -29,6 +29,7 @@ from mailtwin.errors import (
     MailboxError,
     MailtwinError,
     MessageError,
+    NoMailboxError,
     StoreMissingError,
 )
 from mailtwin.model import Flags, Identity, Listing, MailboxName, Ref, UidSet
@@ -255,7 +256,7 @@ class MaildirStore(Store):
         with _mailbox_errors(name, self.root, "open"):
             directory = self._layout.directory(name)
             if directory is None:
-                raise MailboxError(f"there is no mailbox {_shown(name)} in {self.root}")
+                raise NoMailboxError(f"there is no mailbox {_shown(name)} in {self.root}")
             self._prepare(directory)
         return directory
 

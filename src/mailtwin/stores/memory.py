@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 
-from mailtwin.errors import MailboxError, MessageError, StoreMissingError, UnreachableError
+from mailtwin.errors import MailboxError, MessageError, NoMailboxError, StoreMissingError, UnreachableError
 from mailtwin.model import INBOX, NO_FLAGS, Flags, Identity, Listing, MailboxName, Ref, Vocabulary, make_flags
 from mailtwin.model.flags import EVERYTHING
 from mailtwin.stores.base import (
@@ -199,7 +199,7 @@ class MemoryStore(Store):
         """The mailbox `name`. Raises MailboxError when there is none."""
         found = self._account.boxes.get(name)
         if found is None:
-            raise MailboxError(f"there is no mailbox {name}")
+            raise NoMailboxError(f"there is no mailbox {name}")
         return found
 
     def cursor(self, box: _Box) -> str | None:
