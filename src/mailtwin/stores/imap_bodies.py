@@ -13,16 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from mailtwin.client import Result
 from mailtwin.errors import (
     MessageError,
 )
 from mailtwin.imap import LiteralChunk, LiteralStart, responses
-from mailtwin.model import (
-    Flags,
-    UidSet,
-    header_fields,
-)
+from mailtwin.model import Flags, Identity, Ref, header_fields, identity_of
 from mailtwin.model.flags import make_flags
 from mailtwin.stores.base import (
     Message,
@@ -118,16 +113,35 @@ class Gathered:
             self._open = None
 
 
-def read_headers(answer: Result, uids: UidSet, headers: dict[int, tuple[bytes, int]]) -> None:
-    """Adds header and size of each message of which the answer tells both, be it in several responses (rule R3)."""
-    sizes: dict[int, int] = {}
-    fields: dict[int, bytes] = {}
-    for item in answer.responses:
-        if isinstance(item, responses.Fetch) and item.uid is not None and item.uid in uids:
-            fields.update((item.uid, body) for body in item.bodies.values() if isinstance(body, bytes))
-            if item.size is not None:
-                sizes[item.uid] = item.size
-    headers.update((uid, (header, sizes[uid])) for uid, header in fields.items() if uid in sizes)
+class Identities:
+    """Puts identities together from header fields and sizes, which may come in several responses (rule R3).
+
+    `nameless`: messages without a Message-ID, of which only the body can tell. `answered`: all that were told in full.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[int, Identity] = {}
+        self.nameless: set[int] = set()
+        self.answered: set[Ref] = set()
+        self._halves: dict[int, tuple[bytes | None, int | None]] = {}
+
+    def take(self, item: responses.Fetch) -> None:
+        """Uses one response."""
+        if item.uid is None or item.uid in self.answered:
+            return
+        header, size = self._halves.pop(item.uid, (None, None))
+        for body in item.bodies.values():
+            header = body if isinstance(body, bytes) else header
+        size = item.size if item.size is not None else size
+        if header is None or size is None:
+            self._halves[item.uid] = (header, size)
+            return
+        self.answered.add(item.uid)
+        identity = identity_of(header, size, None)
+        if identity is None:
+            self.nameless.add(item.uid)
+        else:
+            self.found[item.uid] = identity
 
 
 def _date_in(header: bytes) -> datetime:

@@ -17,6 +17,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing
+from functools import partial
 from typing import Literal, Protocol, cast
 
 from mailtwin.client import Refused, Result, Session
@@ -36,7 +37,6 @@ from mailtwin.model import (
     Ref,
     UidSet,
     Vocabulary,
-    identity_of,
 )
 from mailtwin.model.flags import DELETED, make_flags
 from mailtwin.stores.base import (
@@ -48,7 +48,7 @@ from mailtwin.stores.base import (
     Observation,
     Spool,
 )
-from mailtwin.stores.imap_bodies import EPOCH, Gathered, read_headers
+from mailtwin.stores.imap_bodies import EPOCH, Gathered, Identities
 from mailtwin.stores.imap_delivery import ImapDelivery
 
 SET_BYTES_MAX = 8_000
@@ -137,12 +137,11 @@ class ImapMailbox(Mailbox):
             assert selected is not None
             if selected.exists == 0:
                 return {}, True
-            answer = await self.session.run(c.Fetch(OpenRange(1), ("UID", "FLAGS")))
-            flags = {
-                item.uid: make_flags(item.flags)
-                for item in answer.responses
-                if isinstance(item, responses.Fetch) and item.uid is not None and item.flags is not None
-            }
+            flags.clear()
+            answer = await self._each(c.Fetch(OpenRange(1), ("UID", "FLAGS")), partial(_add_flags, flags))
+            error = answer.error(self.session.endpoint.host, mailbox=self.spelling)
+            if error is not None:
+                raise error
             if answer.complete and len(flags) == selected.exists:
                 return flags, True
             await self.session.run(c.Noop())
@@ -150,19 +149,13 @@ class ImapMailbox(Mailbox):
 
     async def identify(self, refs: Sequence[Ref]) -> dict[Ref, Identity]:
         """Header fields and sizes; whole bodies only of messages without a Message-ID, digested as they come."""
-        headers: dict[int, tuple[bytes, int]] = {}
-        async for uids in self._in_portions(refs, headers):
-            answer = await self._fetch_some(uids, ("UID", "RFC822.SIZE", f"BODY.PEEK[{IDENTITY_SECTION}]"))
-            read_headers(answer, uids, headers)
+        gathered = Identities()
+        async for uids in self._in_portions(refs, gathered.answered):
+            attributes = ("UID", "RFC822.SIZE", f"BODY.PEEK[{IDENTITY_SECTION}]")
+            await self._each(c.Fetch(uids, attributes), gathered.take)
         found: dict[Ref, Identity] = {}
-        nameless: list[Ref] = []
-        for uid, (header, size) in sorted(headers.items()):
-            identity = identity_of(header, size, None)
-            if identity is None:
-                nameless.append(uid)
-            else:
-                found[uid] = identity
-        async for message in self.fetch(nameless, DigestSpool):
+        found.update(gathered.found)
+        async for message in self.fetch(sorted(gathered.nameless), DigestSpool):
             if message.error is None:
                 found[message.ref] = message.spool.identity()
         return found
@@ -183,20 +176,23 @@ class ImapMailbox(Mailbox):
 
     async def _present(self, refs: set[Ref]) -> set[Ref]:
         """Those of `refs` that the server lists."""
-        present: set[Ref] = set()
+        present: dict[int, Flags] = {}
         for uids in uid_set(refs).split(SET_BYTES_MAX):
-            answer = await self._fetch_some(uids, ("UID", "FLAGS"))
-            present.update(
-                i.uid for i in answer.responses if isinstance(i, responses.Fetch) and i.uid is not None
-            )
-        return present
+            await self._each(c.Fetch(uids, ("UID", "FLAGS")), partial(_add_flags, present))
+        return refs & present.keys()
 
-    async def _fetch_some(self, uids: UidSet, attributes: tuple[str, ...]) -> Result:
-        """A FETCH that may be refused. Raises UnreachableError when the connection is lost."""
-        (result,) = await self.session.run_all([c.Fetch(uids, attributes)])
-        if result.lost is not None:
-            raise result.lost
-        return result
+    async def _each(self, command: c.Fetch, take: Callable[[responses.Fetch], None]) -> Result:
+        """Hands over the responses to a FETCH as they come, so that a large mailbox is never held; then its result.
+
+        A refusal is in the result. Raises UnreachableError when the connection is lost.
+        """
+        async with aclosing(self.session.stream(command)) as answers:
+            async for item in answers:
+                if isinstance(item, responses.Fetch):
+                    take(item)
+                elif isinstance(item, Result):
+                    return item
+        raise AssertionError("a stream ends with its result")
 
     # --- bodies ------------------------------------------------------------------------------------------------------
 
@@ -322,6 +318,11 @@ def says_missing(answer: Result) -> bool:
     if answer.status is None or answer.status.word != "NO":
         return False
     return answer.status.code is None or answer.status.code.name in ("NONEXISTENT", "TRYCREATE")
+
+
+def _add_flags(flags: dict[int, Flags], item: responses.Fetch) -> None:
+    if item.uid is not None and item.flags is not None:
+        flags[item.uid] = make_flags(item.flags)
 
 
 def portions(refs: Iterable[Ref], size: int) -> Iterator[UidSet]:
