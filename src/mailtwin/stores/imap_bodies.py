@@ -120,7 +120,7 @@ class Identities:
     """
 
     def __init__(self) -> None:
-        self.found: dict[int, Identity] = {}
+        self.found: dict[Ref, Identity] = {}
         self.nameless: set[int] = set()
         self.answered: set[Ref] = set()
         self._halves: dict[int, tuple[bytes | None, int | None]] = {}

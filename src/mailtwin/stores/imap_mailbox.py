@@ -153,8 +153,7 @@ class ImapMailbox(Mailbox):
         async for uids in self._in_portions(refs, gathered.answered):
             attributes = ("UID", "RFC822.SIZE", f"BODY.PEEK[{IDENTITY_SECTION}]")
             await self._each(c.Fetch(uids, attributes), gathered.take)
-        found: dict[Ref, Identity] = {}
-        found.update(gathered.found)
+        found = gathered.found
         async for message in self.fetch(sorted(gathered.nameless), DigestSpool):
             if message.error is None:
                 found[message.ref] = message.spool.identity()
