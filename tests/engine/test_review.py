@@ -11,11 +11,12 @@ from tests.engine.test_sync import World, message
 
 from mailtwin.model import INBOX, MailboxName, Side
 from mailtwin.planner import Direction, NameMap, Policy, Removals
-from mailtwin.stores.base import Outcome, Unknown
+from mailtwin.stores.base import Outcome, Stored, Unknown
 from mailtwin.stores.maildir import MaildirStore
 from mailtwin.stores.memory import MemoryMessage
 from mailtwin.testing.manners import PLAIN
 from mailtwin.testing.simfaults import reply_no, shorten
+from mailtwin.testing.simsession import Session
 
 WORK = MailboxName(("Work",))
 SENT, ITEMS, MAIL = (MailboxName((name,)) for name in ("Sent", "Sent Items", "Sent Mail"))
@@ -133,3 +134,55 @@ async def test_a_mailbox_that_cannot_be_opened_is_not_taken_for_removed(tmp_path
         one.faults.clear()
         assert (await world.run()).in_step
         assert next(iter(two.mail.accounts.values()))["Work"].bodies() == [message(2)]
+
+
+# --- what a server says and does not mean ---
+
+
+async def test_a_server_that_forgets_what_it_stored_costs_no_message(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said under which UID it stored the message, and lost it: a crash, a backup, a replica that is behind."""
+    world.left.add(INBOX, message(1))
+    monkeypatch.setattr(world.right, "append", lambda name, _new: Stored(world.right.box(name).uid_next))
+    for _ in range(2):
+        report = await world.run()
+        assert world.bodies(Side.LEFT) == [message(1)]
+        assert "forgotten 1 message" in report.problems[0].error.message
+
+
+async def test_a_mailbox_restored_from_a_backup_removes_nothing_on_the_other_side(tmp_path: Path) -> None:
+    async with server(PLAIN) as one, server(PLAIN) as two:
+        world = World(tmp_path)
+        world.pair = replace(world.pair, left=store(one), right=store(two))
+        box = next(iter(two.mail.accounts.values()))["INBOX"]
+        for number in (1, 2, 3):
+            box.append(message(number))
+        assert (await world.run()).in_step
+        box.remove(3)
+        box.uid_next = 3
+        assert not (await world.run()).in_step
+        assert len(next(iter(one.mail.accounts.values()))["INBOX"]) == 3
+
+
+async def test_a_select_without_the_number_of_messages_is_no_empty_mailbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untagged = Session.untagged
+
+    def swallow(self: Session, data: bytes) -> None:
+        if not data.endswith(b" EXISTS"):
+            untagged(self, data)
+
+    async with server(PLAIN) as one, server(PLAIN) as two:
+        world = World(tmp_path)
+        world.pair = replace(world.pair, left=store(one), right=store(two))
+        box = next(iter(two.mail.accounts.values()))["INBOX"]
+        box.append(message(1))
+        assert (await world.run()).in_step
+        box.append(message(2))
+        monkeypatch.setattr(Session, "untagged", swallow)
+        assert not (await world.run()).in_step
+        monkeypatch.undo()
+        assert (await world.run()).in_step
+        assert box.bodies() == [message(1), message(2)]

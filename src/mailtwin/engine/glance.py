@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mailtwin.engine.known import in_pair
+from mailtwin.engine.known import count_forgotten, in_pair
 from mailtwin.engine.pair import Pair
 from mailtwin.model import Listing, MailboxName, Side
 from mailtwin.planner import plan_messages
@@ -65,7 +65,8 @@ async def is_still_in_step(pair: Pair, state: State, found: Glance) -> bool:
     rested = Listing(snapshot.listing(base.links), validity=base.validity(resting) or "")
     left, right = (rested, observed.listing) if resting is Side.LEFT else (observed.listing, rested)
     plan = plan_messages(base, left, right, pair.policy)
-    if plan or plan.unresolved() or not observed.listing.complete:
+    doubtful = not observed.listing.complete or count_forgotten(base, moved, observed.listing)
+    if plan or plan.unresolved() or doubtful:
         return False
     if observed.cursor is not None:
         cursor = pair.seal(name, observed.cursor)

@@ -76,6 +76,13 @@ def in_pair(left: MailboxName, here: MailboxName, seen: Observation) -> Observat
     return replace(seen, listing=replace(seen.listing, validity=f"{seen.listing.validity} {here}"))
 
 
+def count_forgotten(base: Base, side: Side, listing: Listing) -> int:
+    """How many messages that both sides held this side does not even remember: they are missing, and not removed."""
+    if listing.uid_next is None or not listing.complete:
+        return 0
+    return sum(listing.is_to_come(link.ref(side)) for link in base.links)
+
+
 def strip(link: Link, flags: Flags) -> Link:
     """The link without these flags in its agreement."""
     return replace(link, flags=make_flags(link.flags - flags)) if link.flags & flags else link

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from mailtwin.engine.copying import Copier, CopyFailure
 from mailtwin.engine.guards import refuse_implausible
-from mailtwin.engine.known import Known
+from mailtwin.engine.known import Known, count_forgotten
 from mailtwin.engine.pair import Pair
 from mailtwin.engine.report import (
     Counts,
@@ -315,14 +315,7 @@ class MailboxRun:
 
     def _finish(self, plan: Plan) -> MailboxResult:
         for side in Side:
-            if not self.known.observations[side].listing.complete:
-                there = self.pair.store(side).address
-                short = MailboxError(
-                    f"{self.name}: {there} did not list all messages that it says the mailbox holds. What was not "
-                    "listed was not taken for removed.",
-                    hint="run again later; a server that always does this hides mail",
-                )
-                self._problem(Problem(short, self.name, side))
+            self._doubt(side)
         for op in plan.unresolved():
             self._problem(
                 Problem(
@@ -336,6 +329,26 @@ class MailboxRun:
                 )
             )
         return self._leave(in_step=not self.problems)
+
+    def _doubt(self, side: Side) -> None:
+        """Reports a listing that does not show everything, or not everything that was there."""
+        listing, there = self.known.observations[side].listing, self.pair.store(side).address
+        if not listing.complete:
+            short = MailboxError(
+                f"{self.name}: {there} did not list all messages that it says the mailbox holds. What was not "
+                "listed was not taken for removed.",
+                hint="run again later; a server that always does this hides mail",
+            )
+            self._problem(Problem(short, self.name, side))
+        forgotten = count_forgotten(self.base, side, listing)
+        if forgotten:
+            lost = MailboxError(
+                f"{self.name}: {there} has forgotten {forgotten} messages that both sides held; it was not told to "
+                "remove them. Their twins were left alone.",
+                hint="was it restored from a backup? Move the state away (`mailtwin status` names it) to have them "
+                "copied back",
+            )
+            self._problem(Problem(lost, self.name, side))
 
     def _leave(self, in_step: bool) -> MailboxResult:
         """Saves the cursors only of a mailbox that is in step: they vouch that nothing is left to do in it.

@@ -41,7 +41,7 @@ class Listing:
     `flags` maps every message seen to its flags. `identities` holds those identities that were asked for; a message
     without one has not been identified yet. `coverage` is None when the listing is complete, else the UIDs in which
     absence means expunged. `validity` names the numbering (UIDVALIDITY); refs of another validity mean nothing here.
-    `uid_next` is a floor for messages to come, where refs are UIDs. `vocabulary`: the flags this side can hold.
+    `uid_next`: the UID that the next message will get, if the side tells. `vocabulary`: the flags this side can hold.
     """
 
     flags: Mapping[Ref, Flags]
@@ -57,8 +57,17 @@ class Listing:
         return self.coverage is None
 
     def lacks(self, ref: Ref) -> bool:
-        """Whether this listing proves that `ref` is not in the mailbox."""
-        return ref not in self.flags and (self.coverage is None or ref in self.coverage)
+        """Whether this listing proves that `ref` was taken out of the mailbox."""
+        covered = self.coverage is None or ref in self.coverage
+        return ref not in self.flags and covered and not self.is_to_come(ref)
+
+    def is_to_come(self, ref: Ref) -> bool:
+        """Whether the side says that `ref` was not given to any message yet.
+
+        About a message that it held before, that is no removal: a server restored from a backup, or a replica that is
+        behind, has forgotten the message.
+        """
+        return self.uid_next is not None and isinstance(ref, int) and ref >= self.uid_next
 
 
 NOTHING_SEEN = Listing(flags={}, coverage=UidSet())

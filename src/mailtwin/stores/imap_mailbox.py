@@ -82,6 +82,7 @@ class ImapMailbox(Mailbox):
         self.validity = 0
         self.floor = 1
         self._fresh = False
+        self._counted = False
 
     @property
     def session(self) -> Session:
@@ -92,11 +93,13 @@ class ImapMailbox(Mailbox):
         """Selects the mailbox, or selects it anew so that everything new is visible."""
         condstore = self.session.has("CONDSTORE")
         try:
-            await self.session.run(c.Select(self.spelling, condstore=condstore))
+            answer = await self.session.run(c.Select(self.spelling, condstore=condstore))
         except CommandRefusedError as error:
             missing = isinstance(error, Refused) and says_missing(error.result)
             kind = NoMailboxError if missing else MailboxError
             raise kind(error.message, hint=error.hint) from error
+        counts = any(isinstance(item, responses.Exists) for item in answer.responses)
+        self._counted = counts and answer.complete
         await self._pay_marks()
         self._fresh = True
 
@@ -118,13 +121,16 @@ class ImapMailbox(Mailbox):
             }
         )
         self.validity = selected.uid_validity or 0
+        uid_next = selected.uid_next
         flags, complete = await self._list_flags()
+        if uid_next is not None and uid_next <= max(flags, default=0):
+            uid_next = None  # mail came in between, or the server does not know what it says
         self.floor = max(selected.uid_next or 1, max(flags, default=0) + 1)
         listing = Listing(
             flags=cast(dict[Ref, Flags], flags),
             validity=str(self.validity),
             coverage=None if complete else UidSet(),
-            uid_next=self.floor,
+            uid_next=uid_next,
             vocabulary=vocabulary_of(selected.permanent_flags),
         )
         return Observation(listing, cursor if complete else None)
@@ -136,7 +142,8 @@ class ImapMailbox(Mailbox):
             selected = self.session.state.selected
             assert selected is not None
             if selected.exists == 0:
-                return {}, True
+                # Empty only if the server said so: an EXISTS that is missing or was not understood is no zero.
+                return {}, self._counted
             flags.clear()
             answer = await self._each(c.Fetch(OpenRange(1), ("UID", "FLAGS")), partial(_add_flags, flags))
             error = answer.error(self.session.endpoint.host, mailbox=self.spelling)
