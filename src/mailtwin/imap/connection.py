@@ -115,6 +115,10 @@ class Connection:
         """Bytes received and not used yet."""
         return self._framer.unread
 
+    def take_unread(self) -> bytes:
+        """Removes and returns what was received and not used: after COMPRESS it has to be inflated first."""
+        return self._framer.take_unread()
+
     @property
     def between_responses(self) -> bool:
         """Whether nothing was begun that is not finished (a literal, a line)."""
@@ -156,7 +160,8 @@ class Connection:
         encoder = Encoder(dialect).raw(f"{tag} ")
         command.encode(encoder)
         if isinstance(command, c.Authenticate):
-            self._begin_exchange(command, encoder)
+            self._exchange = self._begin_exchange(command, encoder)
+            self._exchange_begun = command.at_once or not command.mechanism.client_first
         handle = Handle(command, c.Asked(tag, dialect.utf8))
         self._outgoing.add(handle, encoder.finish())
         self._tags += 1
@@ -255,6 +260,8 @@ class Connection:
             )
         if status.word == "OK" and not handle.sent:
             raise RemoteProtocolError(f"the server accepts {handle.command.verb} before it was sent")
+        if status.word == "OK":
+            self._check_exchange()
         del self._in_flight[status.tag]
         handle.ended = True
         self._exchange = None
@@ -329,18 +336,34 @@ class Connection:
     def _alone(self) -> Handle:
         return next(iter(self._in_flight.values()))
 
-    def _begin_exchange(self, command: c.Authenticate, encoder: Encoder) -> None:
-        self._exchange = command.mechanism.start()
-        self._exchange_begun = command.at_once
+    def _begin_exchange(self, command: c.Authenticate, encoder: Encoder) -> Exchange:
+        exchange = command.mechanism.start()
         if command.at_once:
+            if not command.mechanism.client_first:
+                raise LocalProtocolError(f"in {command.mechanism.name} the server speaks first")
             # RFC 4959 section 3: an empty initial response is written as `=`.
-            encoder.raw(" " + (base64.b64encode(next(self._exchange)).decode("ascii") or "="))
+            encoder.raw(" " + (base64.b64encode(next(exchange)).decode("ascii") or "="))
+        elif not command.mechanism.client_first:
+            next(exchange)
+        return exchange
+
+    def _check_exchange(self) -> None:
+        """The server says OK: a mechanism in which it has to prove itself raises if it did not."""
+        if self._exchange is None:
+            return
+        if not self._exchange_begun:
+            raise RemoteProtocolError("the server accepts a login that was not made")
+        try:
+            self._exchange.send(None)
+        except StopIteration:
+            pass
 
     def _answer(self, continuation: Continuation, exchange: Exchange) -> None:
         handle = self._alone()
         try:
             if self._exchange_begun:
                 handle.challenge = base64.b64decode(continuation.text, validate=True)
+                handle.challenges += 1
                 response = exchange.send(handle.challenge)
             else:
                 self._exchange_begun = True

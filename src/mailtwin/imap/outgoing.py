@@ -30,7 +30,7 @@ class Handle:
     `sent`: its last octet was handed out; before that no server can have executed it. `ended`: its tagged reply came.
     `taken`: how many untagged responses answered it. `incomplete`: why its answer may be short. `refused`: what the
     server said against it outside a tagged reply (rule R5). `challenge`: the last SASL challenge, which tells why an
-    OAuth token was refused.
+    OAuth token was refused; `challenges`: how many there were.
     """
 
     command: c.Command
@@ -41,6 +41,7 @@ class Handle:
     incomplete: list[str] = field(default_factory=list)
     refused: Status | None = None
     challenge: bytes = b""
+    challenges: int = 0
 
     @property
     def tag(self) -> str:
