@@ -93,6 +93,14 @@ WRITTEN = [
         c.Fetch(UIDS, ("BODY.PEEK[HEADER.FIELDS (DATE FROM)]", "BODY.PEEK[]<0.1024>")),
         b"UID FETCH 3:5,9 (BODY.PEEK[HEADER.FIELDS (DATE FROM)] BODY.PEEK[]<0.1024>)",
     ),
+    (
+        c.Fetch(UIDS, ("FLAGS",), window=c.Window(-1, -100)),
+        b"UID FETCH 3:5,9 (FLAGS) (PARTIAL -1:-100)",
+    ),
+    (
+        c.Fetch(OpenRange(1), ("FLAGS",), 12, vanished=True, window=c.Window(1, 500)),
+        b"UID FETCH 1:* (FLAGS) (PARTIAL 1:500 CHANGEDSINCE 12 VANISHED)",
+    ),
     (c.Store(UIDS, "+", frozenset({"\\Seen", "$Junk"})), b"UID STORE 3:5,9 +FLAGS.SILENT ($Junk \\Seen)"),
     (c.Store(UIDS, "-", frozenset({"\\Seen"}), silent=False), b"UID STORE 3:5,9 -FLAGS (\\Seen)"),
     (
@@ -108,6 +116,11 @@ WRITTEN = [
         b"UID SEARCH RETURN (ALL COUNT) UID 3:5,9 UNDELETED",
     ),
     (c.Search(("SINCE", date(2026, 1, 5), "LARGER", 10)), b"UID SEARCH SINCE 05-Jan-2026 LARGER 10"),
+    (c.Search(window=c.Window(-1, -20)), b"UID SEARCH RETURN (PARTIAL -1:-20) ALL"),
+    (
+        c.Search(("UNSEEN",), ("COUNT",), c.Window(1, 500)),
+        b"UID SEARCH RETURN (COUNT PARTIAL 1:500) UNSEEN",
+    ),
     (
         c.Search(("HEADER", c.Text("Message-ID"), c.Text("<a@b>"))),
         b'UID SEARCH HEADER "Message-ID" "<a@b>"',
@@ -139,6 +152,12 @@ def test_every_command_is_in_the_table() -> None:
         if isinstance(kind, type) and issubclass(kind, c.Command) and hasattr(kind, "verb")
     }
     assert kinds == {type(command) for command, _ in WRITTEN}
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 5), (5, 0), (-1, 5), (1, -5), (1, 2**32), (-(2**32), -1)])
+def test_a_window_is_counted_from_one_end(first: int, last: int) -> None:
+    with pytest.raises(LocalProtocolError):
+        c.Window(first, last)
 
 
 def test_utf8_names_after_enable() -> None:
@@ -305,6 +324,10 @@ TAKEN = [
     (c.Select("x"), r.Status("OK", None), False),
     (c.Select("x"), r.Fetch(1, uid=1), False),
     (c.Select("x", resync=c.Resync(1, 1)), r.Fetch(1, uid=1), True),
+    (c.Idle(), r.MailboxStatus(b"other", {"UIDNEXT": 7}), True),
+    (c.Idle(), r.ListItem("LIST", frozenset(), "/", b"new"), True),
+    (c.Idle(), r.Other("METADATA", None, (b"INBOX", b"/shared/comment")), True),
+    (c.Idle(), r.Other("NOOP", None, ()), False),
     (c.Idle(), r.Exists(3), True),
     (c.Idle(), r.Status("OK", None), True),
     (c.Noop(), r.Expunge(3), True),

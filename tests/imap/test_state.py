@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tests.imap.kinds import KINDS
 
 from mailtwin.imap import Connection, Phase, Secret, SelectedMailbox
 from mailtwin.imap import commands as c
+from mailtwin.imap.commands import switches
 from mailtwin.imap.encode import Dialect
 from mailtwin.imap.state import AFTER, ALERTS_MAX, ALLOWED
 from mailtwin.model import UidSet
@@ -66,6 +68,25 @@ def test_untagged_capabilities_inside_login_replace_the_greetings() -> None:
     session.do(LOGIN, b"* CAPABILITY IMAP4rev1 UIDPLUS")
     assert session.state.capabilities == {"IMAP4REV1", "UIDPLUS"}
     assert session.state.capabilities_known
+
+
+def test_unauthenticate_forgets_all_that_the_user_had() -> None:
+    session = selected(capabilities=b"IMAP4rev1 ENABLE CONDSTORE UNAUTHENTICATE")
+    session.do(c.Namespace(), b'* NAMESPACE (("" "/")) NIL NIL')
+    session.do(c.Enable(("CONDSTORE",)), b"* ENABLED CONDSTORE")
+    session.do(switches.Unauthenticate())
+    state = session.state
+    assert (state.phase, state.selected) == (Phase.NOT_AUTHENTICATED, None)
+    assert (state.enabled, state.namespaces) == (frozenset(), None)
+    assert (state.capabilities, state.capabilities_known) == (frozenset(), False)
+
+
+def test_unauthenticate_may_say_what_holds_next() -> None:
+    session = selected(capabilities=b"IMAP4rev1 UNAUTHENTICATE QUOTA")
+    session.do(switches.Unauthenticate(), reply=b"OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] out")
+    assert session.state.capabilities == {"IMAP4REV1", "AUTH=PLAIN"}
+    session.do(LOGIN)
+    assert session.state.phase is Phase.AUTHENTICATED
 
 
 def test_a_code_in_the_tagged_ok_of_login_replaces_them() -> None:
@@ -150,7 +171,7 @@ def test_a_refused_enable_enables_nothing() -> None:
 
 
 def test_every_command_has_a_row_of_phases() -> None:
-    verbs = {kind.verb for kind in vars(c).values() if isinstance(kind, type) and hasattr(kind, "verb")}
+    verbs = {kind.verb for kind in KINDS}
     assert set(ALLOWED) == verbs
     assert {verb for verb, _ in AFTER} <= verbs
 
@@ -168,6 +189,10 @@ def test_every_command_has_a_row_of_phases() -> None:
         (c.Unselect(), b"OK", b"selected", Phase.AUTHENTICATED),
         (c.Unselect(), b"BAD", b"selected", Phase.SELECTED),
         (c.Noop(), b"BAD", b"selected", Phase.SELECTED),
+        (switches.Unauthenticate(), b"OK", b"selected", Phase.NOT_AUTHENTICATED),
+        (switches.Unauthenticate(), b"OK", b"", Phase.NOT_AUTHENTICATED),
+        (switches.Unauthenticate(), b"NO", b"selected", Phase.SELECTED),
+        (switches.Compress(), b"OK", b"selected", Phase.SELECTED),
     ],
 )
 def test_phases_change_by_tagged_replies(

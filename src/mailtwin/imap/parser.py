@@ -45,6 +45,22 @@ from mailtwin.model.uidset import UidSet
 RAW_BYTES_MAX = 200
 """How much of a response `Unparsed` keeps."""
 
+EXTENSIONS = frozenset(
+    (
+        "ACL",
+        "JMAPACCESS",
+        "LISTRIGHTS",
+        "METADATA",
+        "MYRIGHTS",
+        "QUOTA",
+        "QUOTAROOT",
+        "SORT",
+        "THREAD",
+        "UIDBATCHES",
+    )
+)
+"""Names of responses that `mailtwin.imap.extensions` reads."""
+
 _HEAD = re.compile(rb"\*[ \t]*+(?:([0-9]++)[ \t]++)?([A-Za-z][A-Za-z0-9._-]*+)(?=[ \t(\r\0]|\Z)")
 _SPACES = re.compile(rb"[ \t]*+")
 _REST = re.compile(rb".*+", re.DOTALL)
@@ -112,10 +128,18 @@ def _untagged(reader: Reader, name: str, digits: bytes | None) -> Untagged:
 
 def _other(reader: Reader, name: str, digits: bytes | None) -> Other:
     count = None if digits is None else number(digits, high=2**64 - 1)
+    value = _extension(reader.fork(), name) if count is None and name in EXTENSIONS else None
     data: list[Value] = []
     while not reader.at_end():
         data.append(reader.value())
-    return Other(name, count, tuple(data))
+    return Other(name, count, tuple(data), value)
+
+
+def _extension(reader: Reader, name: str) -> object:
+    # Only who asks for one of these pays for knowing what they say.
+    from mailtwin.imap.extensions import READERS
+
+    return READERS[name](reader)
 
 
 # --- with a number in front ---

@@ -7,6 +7,7 @@ answers that do not say which command they belong to, and commands that change h
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Flag, auto
 from typing import Protocol
 
@@ -43,19 +44,35 @@ class InFlight(Protocol):
         """What it needs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Two commands that must not be in flight together: a trait of each (None: any), perhaps only of one verb."""
+
+    why: str
+    earlier: Trait | None = None
+    later: Trait | None = None
+    same_verb: bool = False
+
+    def forbids(self, earlier: InFlight, later: InFlight) -> bool:
+        """Whether `later` must wait for the tagged reply of `earlier`."""
+        return (
+            (self.earlier is None or self.earlier in earlier.traits)
+            and (self.later is None or self.later in later.traits)
+            and (not self.same_verb or earlier.verb == later.verb)
+        )
+
+
+RULES = (
+    Rule("it takes over the connection, so all others must be done", later=Trait.ALONE),
+    Rule("it has the connection, or decides what can come next", earlier=Trait.ALONE),
+    Rule("how the next command is written depends on the reply", earlier=Trait.LAST),
+    Rule("answers about the mailbox being left could be taken for answers about the next", later=Trait.SELECTS),
+    Rule("the change would hit whatever is selected if the SELECT fails", Trait.SELECTS, Trait.CHANGES),
+    Rule("nobody could tell whose the answers are", Trait.ANONYMOUS, Trait.ANONYMOUS, same_verb=True),
+)
+"""All of them; what no rule forbids may be in flight together (RFC 9051 section 5.5)."""
+
+
 def may_follow(command: InFlight, in_flight: Iterable[InFlight]) -> bool:
     """Whether `command` may be sent while `in_flight`, in the order sent, have not been answered."""
-    earlier = tuple(in_flight)
-    if not earlier:
-        return True
-    if command.traits & (Trait.ALONE | Trait.SELECTS):
-        return False
-    return not any(_is_ambiguous(command, other) for other in earlier)
-
-
-def _is_ambiguous(command: InFlight, earlier: InFlight) -> bool:
-    if earlier.traits & (Trait.ALONE | Trait.LAST):
-        return True
-    if Trait.SELECTS in earlier.traits and Trait.CHANGES in command.traits:
-        return True
-    return Trait.ANONYMOUS in command.traits and command.verb == earlier.verb
+    return not any(rule.forbids(earlier, command) for earlier in in_flight for rule in RULES)

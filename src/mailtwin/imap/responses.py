@@ -190,11 +190,16 @@ class ServerId:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """A well-formed untagged response that mailtwin has no use for."""
+    """A well-formed untagged response that the session itself has no use for.
+
+    `value`: what it says, where `mailtwin.imap.extensions` knows the name, else None. It follows from the rest, so
+    comparisons leave it out.
+    """
 
     name: str
     number: int | None
     data: tuple[Value, ...]
+    value: object = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

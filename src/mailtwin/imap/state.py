@@ -5,6 +5,7 @@ phase (RFC 9051 section 3), and `_FOLDS` what each untagged response changes. A 
 
     greeting OK -> NOT_AUTHENTICATED -- LOGIN, AUTHENTICATE OK --> AUTHENTICATED -- SELECT OK --> SELECTED
     greeting PREAUTH -------------------------------------------> AUTHENTICATED <-- CLOSE, UNSELECT OK, SELECT NO --
+    UNAUTHENTICATE OK --> NOT_AUTHENTICATED
 
 Capabilities are state: whatever says them last is right, wherever it came from; STARTTLS and a login forget them.
 
@@ -45,15 +46,21 @@ _BEFORE = frozenset({Phase.NOT_AUTHENTICATED})
 _INSIDE = frozenset({Phase.AUTHENTICATED, Phase.SELECTED})
 _SELECTED = frozenset({Phase.SELECTED})
 
+_CHANGES_USER = frozenset({"LOGIN", "AUTHENTICATE", "UNAUTHENTICATE"})
+"""Other capabilities hold afterwards: those said with it, or else nobody knows which."""
+
 ALLOWED: dict[str, frozenset[Phase]] = {
-    **dict.fromkeys(("CAPABILITY", "NOOP", "LOGOUT", "ID"), _OPEN),
+    **dict.fromkeys(("CAPABILITY", "NOOP", "LOGOUT", "ID", "COMPRESS"), _OPEN),
     **dict.fromkeys(("STARTTLS", "LOGIN", "AUTHENTICATE"), _BEFORE),
     **dict.fromkeys(
         ("ENABLE", "NAMESPACE", "LIST", "LSUB", "STATUS", "SELECT", "EXAMINE", "APPEND", "CREATE", "DELETE"),
         _INSIDE,
     ),
-    **dict.fromkeys(("RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "IDLE"), _INSIDE),
+    **dict.fromkeys(("RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "IDLE", "NOTIFY", "UNAUTHENTICATE"), _INSIDE),
+    **dict.fromkeys(("GETQUOTA", "GETQUOTAROOT", "GETMETADATA", "SETMETADATA", "GETJMAPACCESS"), _INSIDE),
+    **dict.fromkeys(("GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "MYRIGHTS"), _INSIDE),
     **dict.fromkeys(("UNSELECT", "CLOSE", "FETCH", "STORE", "COPY", "MOVE", "EXPUNGE", "SEARCH"), _SELECTED),
+    **dict.fromkeys(("SORT", "THREAD", "UIDBATCHES"), _SELECTED),
 }
 
 AFTER: dict[tuple[str, str], Phase] = {
@@ -64,6 +71,7 @@ AFTER: dict[tuple[str, str], Phase] = {
     **{(verb, word): Phase.AUTHENTICATED for verb in ("SELECT", "EXAMINE") for word in ("NO", "BAD")},
     **{(verb, "OK"): Phase.AUTHENTICATED for verb in ("CLOSE", "UNSELECT")},
     ("LOGOUT", "OK"): Phase.LOGOUT,
+    ("UNAUTHENTICATE", "OK"): Phase.NOT_AUTHENTICATED,
 }
 
 
@@ -159,7 +167,7 @@ class SessionState:
         if isinstance(command, c.Select):
             self.selected = None
             self._selecting = SelectedMailbox(command.mailbox, read_only=command.verb == "EXAMINE")
-        elif command.verb in ("LOGIN", "AUTHENTICATE"):
+        elif command.verb in _CHANGES_USER:
             self._login_said_them = False
 
     def ended(self, command: c.Command, status: r.Status, *, answered: bool) -> None:
@@ -173,10 +181,12 @@ class SessionState:
             self.selected = None
         if status.word != "OK":
             return
-        if command.verb == "STARTTLS" or (
-            command.verb in ("LOGIN", "AUTHENTICATE") and not self._login_said_them
-        ):
+        if command.verb == "STARTTLS" or (command.verb in _CHANGES_USER and not self._login_said_them):
             self._forget_capabilities()
+        if command.verb == "UNAUTHENTICATE":
+            # RFC 8437 section 3: nothing of the last user may be left, what he enabled included.
+            self.enabled = frozenset()
+            self.namespaces = None
         if isinstance(command, c.Enable) and not answered:
             # Quirk "enable-is-silent".
             asked = frozenset(name.upper() for name in command.names)

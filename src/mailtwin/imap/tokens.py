@@ -57,6 +57,12 @@ class Reader:
         self.text = frame.segments[0]
         self.pos = pos
 
+    def fork(self) -> Reader:
+        """Another reader at the same place."""
+        other = Reader(Frame(self._segments, self._literals, is_text=False), self.pos)
+        other.text, other._index, other._values = self.text, self._index, self._values
+        return other
+
     def at_end(self) -> bool:
         """Whether nothing but white space is left."""
         return self._at_segment_end() and self._index == len(self._literals)

@@ -4,7 +4,8 @@ R3, R4), and what may be in flight beside it.
 Messages are addressed by UID only. Names are text, or the server's own bytes. Nothing here waits, retries or decides:
 a `Connection` writes the commands, and the untagged responses that a command `takes` are reported with it.
 
-In reading order: `base`, `session`, `mailboxes`, `messages`.
+In reading order: `base`, `session`, `mailboxes`, `messages`. What few sessions use is imported by those that do:
+`quota`, `metadata`, `acl`, `ordered`, `notify`, `switches`.
 """
 
 from mailtwin.imap.commands.base import Asked, Command, OneMailbox, Taken
@@ -37,6 +38,7 @@ from mailtwin.imap.commands.messages import (
     Text,
     UidExpunge,
     Unselect,
+    Window,
 )
 from mailtwin.imap.commands.session import Authenticate, Capability, Id, Login, Logout, Noop, StartTls
 
@@ -78,4 +80,5 @@ __all__ = [
     "UidExpunge",
     "Unselect",
     "Unsubscribe",
+    "Window",
 ]

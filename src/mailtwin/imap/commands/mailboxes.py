@@ -268,4 +268,10 @@ class Idle(Command):
     __slots__ = ()
     verb = "IDLE"
     traits = Trait.ALONE
-    kinds = (*MAILBOX_NEWS, r.Status, r.MailboxStatus)
+    kinds = (*MAILBOX_NEWS, r.Status, r.MailboxStatus, r.ListItem)
+
+    def takes(self, response: Taken, _asked: Asked, /) -> bool:
+        """See `Command`. With NOTIFY also what is new elsewhere: STATUS, LIST, METADATA (RFC 5465 section 5)."""
+        if isinstance(response, r.Other):
+            return response.name == "METADATA"
+        return isinstance(response, self.kinds)

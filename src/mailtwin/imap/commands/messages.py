@@ -35,11 +35,29 @@ class Close(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a result by position (RFC 9394): from 1, the oldest, up; or from -1, the newest, down."""
+
+    first: int
+    last: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= min(abs(self.first), abs(self.last)) <= max(abs(self.first), abs(self.last)) < 2**32:
+            raise LocalProtocolError(f"not positions in a result: {self}")
+        if (self.first < 0) != (self.last < 0):
+            raise LocalProtocolError(f"a window is counted from one end: {self}")
+
+    def __str__(self) -> str:
+        return f"{self.first}:{self.last}"
+
+
+@dataclass(frozen=True, slots=True)
 class Fetch(Command):
     """UID FETCH (RFC 9051 section 6.4.9); UID comes with every answer and need not be asked for.
 
     `changed_since`: only messages with a greater MODSEQ (RFC 7162 section 3.1.4); `vanished` adds those expunged
-    since then (QRESYNC enabled). Takes what is said about one of `uids`, by UID (rule R3).
+    since then (QRESYNC enabled). `window`: only these of the messages (RFC 9394 section 3.3). Takes what is said
+    about one of `uids`, by UID (rule R3).
     """
 
     verb = "FETCH"
@@ -49,16 +67,23 @@ class Fetch(Command):
     attributes: tuple[str, ...]
     changed_since: int | None = None
     vanished: bool = False
+    window: Window | None = None
 
     def encode(self, out: Encoder) -> None:
         if not self.attributes:
             raise LocalProtocolError("FETCH needs an attribute")
-        out.raw("UID FETCH ").uids(self.uids).raw(" ").attributes(self.attributes)
-        if self.changed_since is not None:
-            out.raw(" (CHANGEDSINCE ").number(self.changed_since)
-            out.raw(" VANISHED)" if self.vanished else ")")
-        elif self.vanished:
+        if self.vanished and self.changed_since is None:
             raise LocalProtocolError("VANISHED needs CHANGEDSINCE")
+        out.raw("UID FETCH ").uids(self.uids).raw(" ").attributes(self.attributes)
+        if self.changed_since is None and self.window is None:
+            return
+        out.raw(" (")
+        if self.window is not None:
+            out.raw(f"PARTIAL {self.window}")
+        if self.changed_since is not None:
+            out.raw(" CHANGEDSINCE " if self.window is not None else "CHANGEDSINCE ")
+            out.number(self.changed_since).raw(" VANISHED" if self.vanished else "")
+        out.raw(")")
 
     def takes(self, response: Taken, _asked: Asked, /) -> bool:
         if isinstance(response, r.Fetch):
@@ -160,7 +185,8 @@ class Search(Command):
     """UID SEARCH (RFC 9051 section 6.4.4): `keys` in order, such as `("HEADER", Text("Message-ID"), Text("<x@y>"))`.
 
     A `str` is a keyword of the grammar, a set stands for itself after UID. `returns`: ALL, COUNT, MIN, MAX (RFC 4731);
-    answers of both forms are taken, since not every server knows the second.
+    answers of both forms are taken, since not every server knows the second. `window`: return only these of what was
+    found (PARTIAL, RFC 9394 section 3.1; `extensions.partial_of` reads the answer).
     """
 
     verb = "SEARCH"
@@ -169,22 +195,33 @@ class Search(Command):
 
     keys: Sequence[SearchKey] = ("ALL",)
     returns: tuple[str, ...] = ()
+    window: Window | None = None
 
     def encode(self, out: Encoder) -> None:
-        if not self.keys:
-            raise LocalProtocolError("SEARCH needs a key")
         out.raw("UID SEARCH")
-        if self.returns:
+        if self.window is not None:
+            out.raw(" RETURN (")
+            for name in self.returns:
+                out.atom(name).raw(" ")
+            out.raw(f"PARTIAL {self.window})")
+        elif self.returns:
             out.raw(" RETURN ").atoms(self.returns)
         if not out.dialect.utf8 and any(isinstance(k, Text) and not k.value.isascii() for k in self.keys):
             out.raw(" CHARSET UTF-8")
-        for key in self.keys:
-            _encode_key(out.raw(" "), key)
+        write_keys(out, self.keys)
 
     def takes(self, response: Taken, asked: Asked, /) -> bool:
         if isinstance(response, r.ESearch):
             return response.tag in (asked.tag, None)
         return isinstance(response, r.Search)
+
+
+def write_keys(out: Encoder, keys: Sequence[SearchKey]) -> None:
+    """Search keys, each after a space. Raises LocalProtocolError when there is none."""
+    if not keys:
+        raise LocalProtocolError("a search needs a key")
+    for key in keys:
+        _encode_key(out.raw(" "), key)
 
 
 def _encode_key(out: Encoder, key: SearchKey) -> None:
