@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.engine.tables import Bench, parse_table
 from tests.engine.test_simulated import server, store
 from tests.engine.test_sync import World, message
 
@@ -14,8 +15,8 @@ from mailtwin.planner import Direction, NameMap, Policy, Removals
 from mailtwin.stores.base import Outcome, Stored, Unknown
 from mailtwin.stores.maildir import MaildirStore
 from mailtwin.stores.memory import MemoryMessage
-from mailtwin.testing.manners import PLAIN
-from mailtwin.testing.simfaults import reply_no, shorten
+from mailtwin.testing.manners import BARE, PLAIN
+from mailtwin.testing.simfaults import When, reply_no, shorten
 from mailtwin.testing.simsession import Session
 
 WORK = MailboxName(("Work",))
@@ -186,3 +187,34 @@ async def test_a_select_without_the_number_of_messages_is_no_empty_mailbox(
         monkeypatch.undo()
         assert (await world.run()).in_step
         assert box.bodies() == [message(1), message(2)]
+
+
+async def test_a_short_search_expunges_nothing_that_others_marked(tmp_path: Path) -> None:
+    """Without UIDPLUS an EXPUNGE takes whatever is marked, and SEARCH is the last thing to rely on (rule R10)."""
+    async with server(BARE) as one, server(BARE) as two:
+        bench = Bench(lambda: (store(one), store(two)), tmp_path / "state.db")
+        rows = parse_table("""
+            S | - | S -> - | -
+            T | T | T -> T | T
+        """)
+        await bench.prepare(rows)
+        two.faults.add(shorten("SEARCH", 1, keep=0, times=9))
+        await bench.run()
+        await bench.expect(rows)
+        await bench.expect_nothing_to_do()
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+async def test_marks_of_others_survive_a_refusal(nth: int, tmp_path: Path) -> None:
+    async with server(BARE) as one, server(BARE) as two:
+        bench = Bench(lambda: (store(one), store(two)), tmp_path / "state.db")
+        rows = parse_table("""
+            S | - | S -> - | -
+            T | T | T -> T | T
+        """)
+        await bench.prepare(rows)
+        two.faults.add(reply_no("STORE", nth, when=When.EXECUTED))
+        await bench.run()
+        two.faults.clear()
+        await bench.run()
+        await bench.expect(rows)

@@ -53,7 +53,7 @@ class ImapStore(Store):
         self._credentials = credentials
         self._session: Session | None = None
         self._namespace: Namespace | None = None
-        self.owed_marks: dict[MailboxName, UidSet] = {}
+        self.owed_marks: dict[MailboxName, tuple[int, UidSet]] = {}
 
     @property
     def session(self) -> Session:

@@ -62,10 +62,11 @@ CURSOR_ITEMS = ("UIDVALIDITY", "UIDNEXT", "MESSAGES", "HIGHESTMODSEQ")
 
 
 class OpenAccount(Protocol):
-    """What a mailbox needs of its store. `owed_marks`: `\\Deleted` marks of others, taken away for a moment."""
+    """What a mailbox needs of its store. `owed_marks`: `\\Deleted` marks of others, taken away for a moment; with the
+    UIDVALIDITY under which they were."""
 
     address: str
-    owed_marks: dict[MailboxName, UidSet]
+    owed_marks: dict[MailboxName, tuple[int, UidSet]]
 
     @property
     def session(self) -> Session:
@@ -271,27 +272,28 @@ class ImapMailbox(Mailbox):
         When the connection is lost in between, that is made good at the next SELECT. (A power cut there costs those
         marks, and no message.)
         """
-        answer = await self.session.run(c.Search(("DELETED",)))
-        marked = UidSet.of(
-            uid for item in answer.responses if isinstance(item, responses.Search) for uid in item.numbers
-        )
-        others = marked - mine
-        self.store.owed_marks[self.name] = others
-        await self._all_ok(
-            [_mark(uids, "-") for uids in others.split(SET_BYTES_MAX)], "unmark messages of others"
-        )
+        flags, complete = await self._list_flags()
+        if not complete:
+            raise MailboxError(
+                f"{self.store.address} does not list all messages of {self.spelling}: an EXPUNGE might remove others"
+            )
+        others = UidSet.of(uid for uid, held in flags.items() if DELETED in held) - mine
+        self.store.owed_marks[self.name] = (self.validity, others)
+        unmark = [_mark(uids, "-") for uids in others.split(SET_BYTES_MAX)]
         marks = [_mark(uids, "+") for uids in mine.split(SET_BYTES_MAX)]
         try:
+            await self._all_ok(unmark, "unmark messages of others")
             await self._all_ok([*marks, c.Expunge()], "remove messages")
         finally:
             if self.session.is_open:
                 await self._pay_marks()
 
     async def _pay_marks(self) -> None:
-        owed = self.store.owed_marks.get(self.name, UidSet())
-        await self._all_ok(
-            [_mark(uids, "+") for uids in owed.split(SET_BYTES_MAX)], "mark messages of others again"
-        )
+        validity, owed = self.store.owed_marks.get(self.name, (0, UidSet()))
+        selected = self.session.state.selected
+        if selected is not None and (selected.uid_validity or 0) == validity:
+            marks = [_mark(uids, "+") for uids in owed.split(SET_BYTES_MAX)]
+            await self._all_ok(marks, "mark messages of others again")
         self.store.owed_marks.pop(self.name, None)
 
     async def _all_ok(self, commands: Sequence[c.Command], what: str) -> None:
