@@ -10,11 +10,14 @@ from tests.engine.tables import Bench, parse_table
 from tests.engine.test_simulated import server, store
 from tests.engine.test_sync import World, message
 
+from mailtwin.imap import responses
 from mailtwin.model import INBOX, MailboxName, Side
 from mailtwin.planner import Direction, NameMap, Policy, Removals
-from mailtwin.stores.base import Outcome, Stored, Unknown
+from mailtwin.stores.base import Outcome, Spool, Stored, Unknown
+from mailtwin.stores.imap_bodies import EPOCH, Gathered
 from mailtwin.stores.maildir import MaildirStore
 from mailtwin.stores.memory import MemoryMessage
+from mailtwin.testing import simfetch
 from mailtwin.testing.manners import BARE, PLAIN
 from mailtwin.testing.simfaults import When, reply_no, shorten
 from mailtwin.testing.simsession import Session
@@ -218,3 +221,26 @@ async def test_marks_of_others_survive_a_refusal(nth: int, tmp_path: Path) -> No
         two.faults.clear()
         await bench.run()
         await bench.expect(rows)
+
+
+async def test_an_empty_answer_for_a_message_that_is_not_empty_is_never_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen on Yandex and iCloud: the body comes as an empty string, and everything says OK (rule R13)."""
+    async with server(PLAIN) as one:
+        world = World(tmp_path)
+        world.pair = replace(world.pair, left=store(one), right=MaildirStore(tmp_path / "mail"))
+        next(iter(one.mail.accounts.values()))["INBOX"].append(message(1))
+        monkeypatch.setattr(simfetch, "_whole", lambda _body: b"")
+        assert not (await world.run()).in_step
+        monkeypatch.undo()
+        assert (await world.run()).in_step
+        (file,) = (tmp_path / "mail" / "new").iterdir()
+        assert file.read_bytes() == message(1).replace(b"\r\n", b"\n")
+
+
+def test_a_date_that_no_calendar_holds_is_no_date() -> None:
+    taken = Gathered(Spool)
+    header = b"Date: Mon, 1 Jan 99999999999999999999 00:00:00 +0000\r\n\r\n"
+    taken.take(responses.Fetch(1, 7, (), None, None, len(header), {"": header}, {}))
+    assert [found.date for found in taken.rest()] == [EPOCH]

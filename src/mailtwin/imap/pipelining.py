@@ -66,7 +66,9 @@ RULES = (
     Rule("it takes over the connection, so all others must be done", later=Trait.ALONE),
     Rule("it has the connection, or decides what can come next", earlier=Trait.ALONE),
     Rule("how the next command is written depends on the reply", earlier=Trait.LAST),
-    Rule("answers about the mailbox being left could be taken for answers about the next", later=Trait.SELECTS),
+    Rule(
+        "answers about the mailbox being left could be taken for answers about the next", later=Trait.SELECTS
+    ),
     Rule("the change would hit whatever is selected if the SELECT fails", Trait.SELECTS, Trait.CHANGES),
     Rule("nobody could tell whose the answers are", Trait.ANONYMOUS, Trait.ANONYMOUS, same_verb=True),
 )

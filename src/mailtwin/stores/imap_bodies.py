@@ -34,8 +34,16 @@ class _Facts:
 
     flags: Flags | None = None
     date: datetime | None = None
+    size: int | None = None
     body: Spool | None = None
     said: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing more has to come. That a body is empty is believed only of a message of no size (R13)."""
+        if self.body is None or self.flags is None or self.date is None:
+            return False
+        return self.body.size > 0 or self.size == 0
 
 
 class Gathered:
@@ -66,12 +74,11 @@ class Gathered:
         if item.flags is not None:
             facts.flags = make_flags(item.flags)
         facts.date = item.internal_date or facts.date
+        facts.size = item.size if item.size is not None else facts.size
         if "" in item.bodies:
             facts.said = True
             self._take_body(facts, item.bodies[""])
-        if facts.body is None or facts.flags is None or facts.date is None:
-            return None
-        return self._message(uid)
+        return self._message(uid) if facts.complete else None
 
     def _take_body(self, facts: _Facts, body: responses.BodyValue) -> None:
         if isinstance(body, bytes):
@@ -95,6 +102,8 @@ class Gathered:
         error = None
         if facts.body is None:
             error = MessageError("the server answers NIL instead of the message")
+        elif not facts.body.size and facts.size != 0:
+            error = MessageError("the server hands out nothing for a message that is not empty")
         body = facts.body or self._new_spool()
         date = facts.date or _date_in(body.header)
         return Message(uid, facts.flags if facts.flags is not None else make_flags(()), date, body, error)
@@ -148,6 +157,6 @@ def _date_in(header: bytes) -> datetime:
     """The Date field, for a message whose arrival date the server cannot tell."""
     try:
         date = parsedate_to_datetime(header_fields(header)["date"].decode("ascii", "replace"))
-    except ValueError:
+    except (ValueError, OverflowError):
         return EPOCH
     return date if date.tzinfo is not None else date.replace(tzinfo=UTC)

@@ -224,7 +224,7 @@ class ImapMailbox(Mailbox):
     async def _stream(self, uids: UidSet, spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
         """The answer to one FETCH of bodies, refused or not, put together message by message."""
         gathered = Gathered(spool)
-        command = c.Fetch(uids, ("UID", "FLAGS", "INTERNALDATE", "BODY.PEEK[]"))
+        command = c.Fetch(uids, ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODY.PEEK[]"))
         try:
             async with aclosing(self.session.stream(command)) as answers:
                 async for item in answers:
