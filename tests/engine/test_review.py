@@ -11,12 +11,12 @@ from tests.engine.test_simulated import server, store
 from tests.engine.test_sync import World, message
 
 from mailtwin.imap import responses
-from mailtwin.model import INBOX, MailboxName, Side
+from mailtwin.model import INBOX, MailboxName, Side, make_flags
 from mailtwin.planner import Direction, NameMap, Policy, Removals
 from mailtwin.stores.base import Outcome, Spool, Stored, Unknown
 from mailtwin.stores.imap_bodies import EPOCH, Gathered
 from mailtwin.stores.maildir import MaildirStore
-from mailtwin.stores.memory import MemoryMessage
+from mailtwin.stores.memory import MemoryMessage, MemoryStore
 from mailtwin.testing import simfetch
 from mailtwin.testing.manners import BARE, PLAIN
 from mailtwin.testing.simfaults import When, reply_no, shorten
@@ -244,3 +244,26 @@ def test_a_date_that_no_calendar_holds_is_no_date() -> None:
     header = b"Date: Mon, 1 Jan 99999999999999999999 00:00:00 +0000\r\n\r\n"
     taken.take(responses.Fetch(1, 7, (), None, None, len(header), {"": header}, {}))
     assert [found.date for found in taken.rest()] == [EPOCH]
+
+
+# --- flags ---
+
+
+async def test_a_keyword_that_cannot_be_sent_stops_nothing_and_stays_where_it_is(tmp_path: Path) -> None:
+    odd = make_flags(["a]b", "über", "fine"])
+    left = MemoryStore("left")
+    box = left.box(INBOX)
+    box.append(MemoryMessage(message(1), odd, EPOCH))
+    uid = box.append(MemoryMessage(message(2), make_flags([]), EPOCH))
+    async with server(PLAIN) as two:
+        world = World(tmp_path)
+        world.pair = replace(world.pair, left=left, right=store(two))
+        assert (await world.run()).in_step
+        there = next(iter(two.mail.accounts.values()))["INBOX"]
+        assert [held.flags for held in there] == [{"fine"}, frozenset()]
+        box.put(uid, replace(box.messages[uid], flags=odd))
+        assert (await world.run()).in_step
+        assert [held.flags for held in there] == [{"fine"}, {"fine"}]
+        there.set_flags(1, ["fine", "\\Seen"])
+        assert (await world.run()).in_step
+        assert left.contents()[1].flags == odd | {"\\Seen"}

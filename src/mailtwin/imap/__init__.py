@@ -7,11 +7,12 @@ Usable alone, with nothing but the standard library. In the order of the data's 
 
 from mailtwin.imap import commands, responses
 from mailtwin.imap.connection import Connection, Ended, Event, Greeting, Received
-from mailtwin.imap.encode import OpenRange, is_flag
+from mailtwin.imap.encode import OpenRange
 from mailtwin.imap.framing import LiteralChunk, LiteralStart
 from mailtwin.imap.outgoing import Handle
 from mailtwin.imap.sasl import Mechanism, Secret
 from mailtwin.imap.state import Phase, SelectedMailbox, SessionState
+from mailtwin.model.flags import is_flag
 
 __all__ = [
     "Connection",

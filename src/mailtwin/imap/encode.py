@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias
 from mailtwin.errors import LocalProtocolError
 from mailtwin.imap import mutf7
 from mailtwin.model import UidSet
+from mailtwin.model.flags import is_flag
 from mailtwin.model.limits import MAILBOX_NAME_BYTES_MAX
 
 LITERAL_MINUS_MAX = 4096
@@ -26,7 +27,6 @@ LITERAL_PLUS_MAX = 1024 * 1024
 """Above this a round trip is cheap beside an upload that the server might have refused (too big, no such mailbox)."""
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_FLAG = re.compile(r"\\?[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
 _ATOM = re.compile(r"[!#$&'+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+")
 _ATTRIBUTE = re.compile(r"[A-Za-z0-9.\-]+(\[[A-Za-z0-9.\- ()]*\](<[0-9]+\.[0-9]+>)?)?")
 _MARKS_SEEN = re.compile(r"BODY\[.*|RFC822(\.TEXT)?", re.DOTALL)
@@ -216,11 +216,6 @@ def name_bytes(mailbox: Name, *, utf8: bool) -> bytes:
 def name_text(name: bytes, *, utf8: bool) -> str:
     """The inverse of `name_bytes`; bytes that are no text survive as surrogates."""
     return name.decode("utf-8", "surrogateescape") if utf8 else mutf7.decode(name)
-
-
-def is_flag(name: str) -> bool:
-    """Whether `name` can be written as a flag (RFC 9051 section 9: a backslash and an atom, or an atom)."""
-    return _FLAG.fullmatch(name) is not None
 
 
 def _utf8(text: str) -> bytes:

@@ -6,8 +6,10 @@ each is known by the first spelling met in this process. `\\Recent` is a server'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 Flags = frozenset[str]
 
@@ -37,6 +39,15 @@ def make_flags(names: Iterable[str]) -> Flags:
     return _interned.get(flags, flags)
 
 
+_FLAG = re.compile(r"\\?[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
+
+
+@lru_cache(maxsize=4096)
+def is_flag(name: str) -> bool:
+    """Whether `name` can be written as a flag (RFC 9051 section 9: a backslash and an atom, or an atom)."""
+    return _FLAG.fullmatch(name) is not None
+
+
 def _spell(name: str) -> str:
     # A hostile server must not grow this table for ever: past the limit a new keyword keeps its own spelling.
     lowered = name.lower()
@@ -63,7 +74,8 @@ class Vocabulary:
     """Which flags one side can hold (RFC 9051 section 7.1, PERMANENTFLAGS; the letters of a Maildir).
 
     What a side cannot hold is never read as "removed there" and never sent there. `refused`: single flags that a
-    server turned out not to keep, whatever it announced.
+    server turned out not to keep, whatever it announced. What some server sends and no client may send back, such as a
+    keyword with a bracket in it, is held by nobody.
     """
 
     flags: Flags = SYSTEM_FLAGS
@@ -72,7 +84,7 @@ class Vocabulary:
 
     def holds(self, flag: str) -> bool:
         """Whether this side keeps `flag`."""
-        if flag in self.refused:
+        if flag in self.refused or not is_flag(flag):
             return False
         return flag in self.flags or (self.any_keyword and not flag.startswith("\\"))
 
