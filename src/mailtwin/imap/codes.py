@@ -17,6 +17,26 @@ from mailtwin.model.uidset import UidSet
 ORDERED_UIDS_MAX = 1_000_000
 """UIDs of one set that are written out in the order of the wire; 13 bytes can name four billion."""
 
+RARE = frozenset(
+    {
+        "BADCHARSET",
+        "BADEVENT",
+        "BADURL",
+        "INPROGRESS",
+        "JMAPACCESS",
+        "MAILBOXID",
+        "MAXCONVERTMESSAGES",
+        "MAXCONVERTPARTS",
+        "MESSAGELIMIT",
+        "METADATA",
+        "MODIFIED",
+        "NOUPDATE",
+        "REFERRAL",
+        "UNDEFINED-FILTER",
+    }
+)
+"""Codes that `mailtwin.imap.rarecodes` converts."""
+
 _STATUS = re.compile(
     rb"(?:\*[ \t]*+|([^\s*+]\S*+)[ \t]++)(OK|NO|BAD|BYE|PREAUTH)(?:[ \t]++|(?=\[)|\Z)", re.IGNORECASE
 )
@@ -64,13 +84,20 @@ def _split_code(text: bytes) -> tuple[Code | None, bytes]:
 
 
 def _code(name: str, raw: bytes) -> Code:
-    convert = _CONVERTERS.get(name)
+    convert = _rare if name in RARE else _CONVERTERS.get(name)
     if convert is not None:
         try:
             return convert(name, raw)
         except ValueError:
             pass
     return Code(name, (raw,) if raw else ())
+
+
+def _rare(name: str, raw: bytes) -> Code:
+    # Only a session that meets one of these pays for knowing what they say.
+    from mailtwin.imap.rarecodes import CONVERTERS
+
+    return Code(name, CONVERTERS[name](raw))
 
 
 def capability_names(raw: bytes) -> frozenset[str]:

@@ -38,9 +38,10 @@ from mailtwin.imap.outgoing import Handle, Outgoing
 from mailtwin.imap.parser import parse
 from mailtwin.imap.pipelining import Trait, may_follow
 from mailtwin.imap.quirks import limit_of, text_of, throttle_of
-from mailtwin.imap.responses import Continuation, Response, Status, Unparsed, Untagged
+from mailtwin.imap.responses import Continuation, Fetch, Response, Status, Unparsed, Untagged
 from mailtwin.imap.sasl import Exchange
 from mailtwin.imap.state import Phase, SessionState
+from mailtwin.imap.tokens import Malformed
 
 STRAYS_MAX: Final = 1_000
 """`+` that nobody waits for: harmless one by one, but a server that sends nothing else is none."""
@@ -235,7 +236,10 @@ class Connection:
         self.state.apply(response)
         if isinstance(resolved, Unparsed):
             self._distrust_damaged(resolved)
-        return Received(resolved, self._takers(resolved))
+        takers = self._takers(resolved)
+        if takers and isinstance(resolved, Fetch) and resolved.extra:
+            _distrust_nonsense(resolved, takers)
+        return Received(resolved, takers)
 
     def _untagged_status(self, status: Status) -> Received:
         self.state.apply(status)
@@ -376,6 +380,19 @@ class Connection:
 
     def _send_line(self, handle: Handle, line: bytes) -> None:
         self._outgoing.add(handle, [line + b"\r\n"])
+
+
+def _distrust_nonsense(fetch: Fetch, takers: tuple[Handle, ...]) -> None:
+    """An attribute that says nothing makes the answers that it is part of incomplete (rule R7)."""
+    # Only who asks for more than flags, dates, sizes and bodies pays for knowing what it means.
+    from mailtwin.imap.fetchdata import read
+
+    for name, value in fetch.extra.items():
+        try:
+            read(name, value)
+        except Malformed as error:
+            for handle in takers:
+                handle.distrust(f"{name} of a message could not be read ({error})")
 
 
 def _said(response: Response) -> str:

@@ -79,6 +79,8 @@ def _read_section(reader: Reader, facts: _Facts, name: str) -> None:
     section = _section(reader)
     if name in ("BODY", "BODY.PEEK"):
         _add_body(facts, section, reader.body())
+    elif name in ("BINARY", "BINARY.PEEK"):
+        _add_body(facts, f"BINARY[{section}]", reader.body())
     else:
         facts.extra[f"{name}[{section}]"] = reader.value()
 

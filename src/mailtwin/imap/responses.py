@@ -25,8 +25,11 @@ class Code:
 
     CAPABILITY: names (str). APPENDUID: (uidvalidity, UidSet). COPYUID: (uidvalidity, UidSet source, UidSet
     destination), each set also in wire order in `ordered` for pairing. PERMANENTFLAGS: flags (str).
-    UIDVALIDITY, UIDNEXT, HIGHESTMODSEQ, UNSEEN: (int,). Anything else: (raw bytes,) or (). So is one of these that
-    the server damaged: look at the types before using them. `ordered` is () for sets too large to write out.
+    UIDVALIDITY, UIDNEXT, HIGHESTMODSEQ, UNSEEN: (int,). MODIFIED: (UidSet,). MESSAGELIMIT: (limit,) or (limit, uid).
+    INPROGRESS: () or (tag, done, goal), each perhaps None. MAILBOXID, BADURL, JMAPACCESS, NOUPDATE, REFERRAL,
+    UNDEFINED-FILTER: (str,). BADCHARSET, BADEVENT: words (str). METADATA: (word,) or (word, int). MAXCONVERTMESSAGES,
+    MAXCONVERTPARTS: (int,). Anything else: (raw bytes,) or (). So is one of these that the server damaged: look at
+    the types before using them. `ordered` is () for sets too large to write out.
     """
 
     name: str
@@ -158,8 +161,8 @@ class Fetch:
 
     `seq` is a sequence number and never a UID; 0 in UIDFETCH and for servers that say `* 0 FETCH`.
     `bodies` maps the section as written by the server, upper case, without BODY and without the origin octet
-    (`""` for `BODY[]`, `HEADER.FIELDS (DATE FROM)`), to its bytes; `None` is NIL.
-    `extra`: every other attribute by upper-case name.
+    (`""` for `BODY[]`, `HEADER.FIELDS (DATE FROM)`), to its bytes; `None` is NIL. What BINARY decoded (RFC 3516) is
+    `BINARY[1]`. `extra`: every other attribute by upper-case name; `mailtwin.imap.fetchdata` reads them.
     """
 
     seq: int
