@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,15 +12,15 @@ from tests.engine.test_simulated import server, store
 from tests.engine.test_sync import World, message
 
 from mailtwin.imap import responses
-from mailtwin.model import INBOX, MailboxName, Side, make_flags
+from mailtwin.model import INBOX, Identity, MailboxName, Ref, Side, make_flags
 from mailtwin.planner import Direction, NameMap, Policy, Removals
 from mailtwin.stores.base import Outcome, Spool, Stored, Unknown
 from mailtwin.stores.imap_bodies import EPOCH, Gathered
 from mailtwin.stores.maildir import MaildirStore
-from mailtwin.stores.memory import MemoryMessage, MemoryStore
+from mailtwin.stores.memory import MemoryMailbox, MemoryMessage, MemoryStore
 from mailtwin.testing import simfetch
 from mailtwin.testing.manners import BARE, PLAIN
-from mailtwin.testing.simfaults import When, reply_no, shorten
+from mailtwin.testing.simfaults import When, cut, reply_no, shorten
 from mailtwin.testing.simsession import Session
 
 WORK = MailboxName(("Work",))
@@ -267,3 +268,47 @@ async def test_a_keyword_that_cannot_be_sent_stops_nothing_and_stays_where_it_is
         there.set_flags(1, ["fine", "\\Seen"])
         assert (await world.run()).in_step
         assert left.contents()[1].flags == odd | {"\\Seen"}
+
+
+async def test_a_removal_that_broke_off_is_not_taken_for_a_change_of_flags(tmp_path: Path) -> None:
+    """Between our mark and our EXPUNGE the connection broke; the mark is not a person's wish to keep the message."""
+    async with server(PLAIN) as one, server(PLAIN) as two:
+        policy = Policy(flag_change_beats_removal=True)
+        bench = Bench(lambda: (store(one), store(two)), tmp_path / "state.db", policy)
+        rows = parse_table("S | - | S -> - | -")
+        await bench.prepare(rows)
+        two.faults.add(cut("EXPUNGE", 1, When.BEFORE))
+        await bench.run()
+        await bench.run()
+        await bench.expect(rows)
+
+
+# --- messages that come and go during a run ---
+
+
+async def test_a_message_removed_while_it_was_to_be_recognised_is_no_problem(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = world.left.add(INBOX, message(1))
+    for side in (world.left, world.right):
+        side.add(INBOX, message(2))
+    identify = MemoryMailbox.identify
+
+    async def removing(self: MemoryMailbox, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
+        world.left.user_remove(INBOX, gone)
+        return await identify(self, refs)
+
+    monkeypatch.setattr(MemoryMailbox, "identify", removing)
+    report = await world.run()
+    assert report.in_step, report.problems
+    await world.check()
+
+
+async def test_a_server_that_merges_with_a_message_that_is_to_be_copied_itself_links_it_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.left.add(INBOX, message(1))
+    uid = world.right.add(INBOX, message(1, "rendered anew"))
+    monkeypatch.setattr(world.right, "append", lambda _name, _new: Stored(uid))
+    assert (await world.run()).in_step
+    assert len(world.bodies(Side.LEFT)) == len(world.bodies(Side.RIGHT)) == 1

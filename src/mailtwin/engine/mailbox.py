@@ -131,7 +131,7 @@ class MailboxRun:
             if requests:
                 for request in requests:
                     await self.known.identify(request)
-                    self._set_unknowable_aside(request)
+                await self._set_unknowable_aside()
             elif phase and all(isinstance(op, Record | Adopt | Forget | Abandon | Reset) for op in phase):
                 self.report(PhaseStarted(self.name, PHASES[type(phase[0])], len(phase), plan))
                 self._commit([change for op in phase for change in self._agree(op)])
@@ -194,7 +194,9 @@ class MailboxRun:
 
     async def _copy(self, operations: Sequence[Copy]) -> None:
         for side in Side:
-            copies = [operation for operation in operations if operation.source is side]
+            # A server that merges may have made a message to be copied the twin of one that was just sent to it.
+            linked = {link.ref(side) for link in self.base.links}
+            copies = [op for op in operations if op.source is side and op.ref not in linked]
             if copies:
                 await self._copy_from(side, copies)
 
@@ -268,13 +270,18 @@ class MailboxRun:
 
     # --- what does not work ----------------------------------------------------------------------------------------
 
-    def _set_unknowable_aside(self, request: Identify) -> None:
-        for ref in request.refs:
-            if (request.side, ref) in self.known.unknowable and (request.side, ref) not in self.aside:
+    async def _set_unknowable_aside(self) -> None:
+        """Reports the messages that nobody can identify; those that merely went meanwhile are looked past."""
+        if not self.known.unknowable - self.aside:
+            return
+        await self.known.observe()
+        for side, ref in sorted(self.known.unknowable - self.aside, key=str):
+            if self.known.holds(side, ref):
                 error = MessageError(
                     "the message cannot be read, so nobody can tell whether the other side has it"
                 )
-                self._set_aside(request.side, CopyFailure(ref, "", error))
+                self._set_aside(side, CopyFailure(ref, "", error))
+        self.known.unknowable &= self.aside
 
     def _set_aside(self, side: Side, failure: CopyFailure) -> None:
         self.aside.add((side, failure.ref))

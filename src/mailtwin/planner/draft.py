@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mailtwin.model import Flags, Listing, Ref, Side, Vocabulary
+from mailtwin.model.flags import DELETED
 from mailtwin.planner.merge import shared_flags
 from mailtwin.planner.operations import (
     PHASES,
@@ -87,8 +88,9 @@ class Draft:
         Where the other side may not be changed there is nothing to copy back to, and the removal stands.
         """
         may_return = self.policy.flag_change_beats_removal and self.policy.direction.may_change(side.other)
-        changed = shared_flags(seen, self.vocabularies) != shared_flags(agreed, self.vocabularies)
-        return may_return and changed
+        # Nobody marks a message as deleted to have it back; a removal of ours that broke off leaves such a mark.
+        before, after = (shared_flags(flags, self.vocabularies) - {DELETED} for flags in (agreed, seen))
+        return may_return and before != after
 
     def plan(self) -> Plan:
         """All decisions, sorted by phase, side and message."""
