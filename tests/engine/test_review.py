@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from tests.engine.tables import Bench, parse_table
 from tests.engine.test_simulated import server, store
 from tests.engine.test_sync import World, message
 
+from mailtwin.engine import compare_stores, plan
+from mailtwin.errors import ExitCode, MailboxError
 from mailtwin.imap import responses
-from mailtwin.model import INBOX, Identity, MailboxName, Ref, Side, make_flags
+from mailtwin.model import INBOX, Identity, MailboxName, Ref, Side, UidSet, make_flags
 from mailtwin.planner import Direction, NameMap, Policy, Removals
-from mailtwin.stores.base import Outcome, Spool, Stored, Unknown
+from mailtwin.stores.base import Observation, Outcome, Spool, Stored, Unknown
 from mailtwin.stores.imap_bodies import EPOCH, Gathered
 from mailtwin.stores.maildir import MaildirStore
 from mailtwin.stores.memory import MemoryMailbox, MemoryMessage, MemoryStore
@@ -312,3 +315,83 @@ async def test_a_server_that_merges_with_a_message_that_is_to_be_copied_itself_l
     monkeypatch.setattr(world.right, "append", lambda _name, _new: Stored(uid))
     assert (await world.run()).in_step
     assert len(world.bodies(Side.LEFT)) == len(world.bodies(Side.RIGHT)) == 1
+
+
+# --- looking without touching ---
+
+
+async def test_a_plan_says_that_a_copy_cannot_be_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.left.add(INBOX, message(1))
+    lost = Unknown(finished=True, accepted=True)
+    monkeypatch.setattr(world.right, "append", lambda _name, _new: lost)
+    await world.run()
+    with world.state() as state:
+        planned = await plan(world.pair, state)
+    assert [entry.in_step for entry in planned.mailboxes] == [False]
+    assert "not sent again" in planned.problems[0].error.message
+    assert planned.exit_code is ExitCode.NOT_IN_STEP
+
+
+async def test_a_plan_says_that_a_listing_is_short_and_a_message_unreadable(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = world.left.add(INBOX, message(1))
+    world.left.user_withholds(INBOX, uid)
+    world.right.add(INBOX, message(2))
+    planned = await plan(world.pair, None)
+    assert [problem.ref for problem in planned.problems] == [uid]
+    monkeypatch.setattr(MemoryMailbox, "observe", observe_short(world.right))
+    planned = await plan(world.pair, None)
+    assert [(entry.in_step, problem.side) for entry in planned.mailboxes for problem in planned.problems] == [
+        (False, Side.RIGHT)
+    ]
+
+
+def observe_short(store: MemoryStore) -> Callable[[MemoryMailbox], Awaitable[Observation]]:
+    """An `observe` that shows nothing of the mailboxes of `store`, and says so."""
+    observe = MemoryMailbox.observe
+
+    async def short(self: MemoryMailbox) -> Observation:
+        seen = await observe(self)
+        if self.store is not store:
+            return seen
+        return Observation(replace(seen.listing, flags={}, coverage=UidSet()), None)
+
+    return short
+
+
+async def test_a_mailbox_that_cannot_be_listed_keeps_no_other_one_from_being_planned(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observe = MemoryMailbox.observe
+
+    async def refusing(self: MemoryMailbox) -> Observation:
+        if self.name == INBOX and self.store is world.left:
+            raise MailboxError("it cannot be listed")
+        try:
+            await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            self.store.break_connection()  # as a session does that is cut short
+            raise
+        return await observe(self)
+
+    for side in (world.left, world.right):
+        side.user_create(WORK)
+    monkeypatch.setattr(MemoryMailbox, "observe", refusing)
+    planned = await plan(world.pair, None)
+    assert [problem.mailbox for problem in planned.problems] == [INBOX]
+    assert [entry.name for entry in planned.mailboxes] == [WORK]
+
+
+async def test_two_stores_are_identical_only_as_far_as_both_can_be_seen(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for side in (world.left, world.right):
+        side.user_withholds(INBOX, side.add(INBOX, message(1)))
+    found = await compare_stores(world.left, world.right)
+    assert found.differences == tuple(
+        f"INBOX: 1 messages on the {side.label} cannot be read" for side in Side
+    )
+    monkeypatch.setattr(MemoryMailbox, "observe", observe_short(world.left))
+    world.right.user_remove(INBOX, 1)
+    assert not (await compare_stores(world.left, world.right)).identical

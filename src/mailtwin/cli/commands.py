@@ -87,7 +87,7 @@ def plan(options: Options) -> int:
         with looking_ahead(built) as (ready, state):
             planned = await engine.plan(ready.pair, state, screen.event)
         screen.plan(planned)
-        return worst(problem.error.exit_code for problem in planned.problems)
+        return planned.exit_code
 
     return _each(options, lambda built, screen: _online(built, screen, one))
 

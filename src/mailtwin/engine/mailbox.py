@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from mailtwin.engine.copying import Copier, CopyFailure
+from mailtwin.engine.doubts import find_doubts, unreadable
 from mailtwin.engine.guards import refuse_implausible
-from mailtwin.engine.known import Known, count_forgotten
+from mailtwin.engine.known import Known
 from mailtwin.engine.pair import Pair
 from mailtwin.engine.report import (
     Counts,
@@ -23,7 +24,7 @@ from mailtwin.engine.report import (
     Progress,
     Reporter,
 )
-from mailtwin.errors import MailboxError, MessageError
+from mailtwin.errors import MailboxError
 from mailtwin.model import Flags, MailboxName, Ref, Side, format_flags, make_flags
 from mailtwin.planner import (
     PHASES,
@@ -277,10 +278,8 @@ class MailboxRun:
         await self.known.observe()
         for side, ref in sorted(self.known.unknowable - self.aside, key=str):
             if self.known.holds(side, ref):
-                error = MessageError(
-                    "the message cannot be read, so nobody can tell whether the other side has it"
-                )
-                self._set_aside(side, CopyFailure(ref, "", error))
+                self.aside.add((side, ref))
+                self._problem(unreadable(self.name, side, ref))
         self.known.unknowable &= self.aside
 
     def _set_aside(self, side: Side, failure: CopyFailure) -> None:
@@ -321,41 +320,9 @@ class MailboxRun:
         return self._leave(in_step=False)
 
     def _finish(self, plan: Plan) -> MailboxResult:
-        for side in Side:
-            self._doubt(side)
-        for op in plan.unresolved():
-            self._problem(
-                Problem(
-                    MessageError(
-                        f"the {op.intent.source.other.label} side said that it stored the message, and it cannot be "
-                        f"found there: {op.why}. It is not sent again."
-                    ),
-                    self.name,
-                    op.intent.source,
-                    op.intent.ref,
-                )
-            )
+        for problem in find_doubts(self.pair, self.name, self.base, self.known, plan):
+            self._problem(problem)
         return self._leave(in_step=not self.problems)
-
-    def _doubt(self, side: Side) -> None:
-        """Reports a listing that does not show everything, or not everything that was there."""
-        listing, there = self.known.observations[side].listing, self.pair.store(side).address
-        if not listing.complete:
-            short = MailboxError(
-                f"{self.name}: {there} did not list all messages that it says the mailbox holds. What was not "
-                "listed was not taken for removed.",
-                hint="run again later; a server that always does this hides mail",
-            )
-            self._problem(Problem(short, self.name, side))
-        forgotten = count_forgotten(self.base, side, listing)
-        if forgotten:
-            lost = MailboxError(
-                f"{self.name}: {there} has forgotten {forgotten} messages that both sides held; it was not told to "
-                "remove them. Their twins were left alone.",
-                hint="was it restored from a backup? Move the state away (`mailtwin status` names it) to have them "
-                "copied back",
-            )
-            self._problem(Problem(lost, self.name, side))
 
     def _leave(self, in_step: bool) -> MailboxResult:
         """Saves the cursors only of a mailbox that is in step: they vouch that nothing is left to do in it.

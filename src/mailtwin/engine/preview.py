@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
+from mailtwin.engine.doubts import find_doubts, unreadable
 from mailtwin.engine.known import Known
 from mailtwin.engine.mailbox import make_plan, only
 from mailtwin.engine.pair import Pair
@@ -26,11 +27,10 @@ from mailtwin.planner import (
     Base,
     CreateMailbox,
     Identify,
-    Plan,
     Reset,
-    plan_messages,
 )
 from mailtwin.state import State
+from mailtwin.stores.base import Observation
 
 
 async def plan(pair: Pair, state: State | None, report: Reporter = ignore_events) -> PairPlan:
@@ -49,7 +49,9 @@ async def plan(pair: Pair, state: State | None, report: Reporter = ignore_events
         for index, name in enumerate(busy, 1):
             report(MailboxStarted(name, index, len(busy)))
             try:
-                planned.append(await _Preview(pair, state, survey, name).plan())
+                entry, doubts = await _Preview(pair, state, survey, name).plan()
+                planned.append(entry)
+                problems += doubts
             except MailtwinError as error:
                 if error.scope > Scope.MAILBOX:
                     raise
@@ -68,8 +70,11 @@ class _Preview:
     survey: Survey
     name: MailboxName
 
-    async def plan(self) -> PlannedMailbox:
-        """The first plan that needs no more looking, with a changed numbering taken as already forgotten."""
+    async def plan(self) -> tuple[PlannedMailbox, list[Problem]]:
+        """The first plan that needs no more looking, with a changed numbering taken as already forgotten.
+
+        With it what keeps the mailbox from being in step whatever is done.
+        """
         base = self.state.base(self.name) if self.state is not None else Base()
         missing = {
             op.side for op in self.survey.operations if isinstance(op, CreateMailbox) and op.name == self.name
@@ -87,7 +92,7 @@ class _Preview:
             await known.observe()
             return await self._settle(base, known)
 
-    async def _settle(self, base: Base, known: Known) -> PlannedMailbox:
+    async def _settle(self, base: Base, known: Known) -> tuple[PlannedMailbox, list[Problem]]:
         resets: list[Reset] = []
         while True:
             aside: set[tuple[Side, Ref]] = set(known.unknowable)
@@ -100,17 +105,19 @@ class _Preview:
                 for request in only(Identify, phase):
                     await known.identify(request)
             else:
+                problems = list(find_doubts(self.pair, self.name, base, known, found))
+                problems += [unreadable(self.name, *entry) for entry in sorted(aside, key=str)]
                 found = replace(found, operations=(*resets, *found.operations))
-                return PlannedMailbox(self.name, found, not found)
+                return PlannedMailbox(self.name, found, not found and not problems), problems
 
-    async def _plan_new(self, missing: Side) -> PlannedMailbox:
+    async def _plan_new(self, missing: Side) -> tuple[PlannedMailbox, list[Problem]]:
         """A mailbox that one side does not have yet is planned against an empty one."""
         there = self.pair.name_on(missing.other, self.name)
         async with self.pair.store(missing.other).open(there) as mailbox:
-            seen = (await mailbox.observe()).listing
-        listings = (Listing({}), seen) if missing is Side.LEFT else (seen, Listing({}))
-        found: Plan = plan_messages(Base(), *listings, self.pair.policy)
-        return PlannedMailbox(self.name, found, not found)
+            seen = await mailbox.observe()
+        nothing = Observation(Listing({}), None)
+        known = Known((mailbox, mailbox), (nothing, seen) if missing is Side.LEFT else (seen, nothing))
+        return await self._settle(Base(), known)
 
 
 async def check(pair: Pair) -> CheckReport:

@@ -5,7 +5,7 @@ Events are for progress and may be thrown away; a `RunReport` is the whole truth
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import TypeAlias
 
@@ -76,10 +76,7 @@ class RunReport:
     @property
     def exit_code(self) -> ExitCode:
         """0 when in step; the code of the one kind of problem there was; else 3."""
-        if self.in_step:
-            return ExitCode.OK
-        codes = {problem.error.exit_code for problem in self.problems} - {ExitCode.FAILED}
-        return codes.pop() if len(codes) == 1 else ExitCode.NOT_IN_STEP
+        return ExitCode.OK if self.in_step else _exit_code(self.problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +95,16 @@ class PairPlan:
     mailbox_operations: tuple[MailboxOperation, ...]
     mailboxes: tuple[PlannedMailbox, ...]
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 when the plan says everything; else as for a run."""
+        return _exit_code(self.problems) if self.problems else ExitCode.OK
+
+
+def _exit_code(problems: Iterable[Problem]) -> ExitCode:
+    codes = {problem.error.exit_code for problem in problems} - {ExitCode.FAILED}
+    return codes.pop() if len(codes) == 1 else ExitCode.NOT_IN_STEP
 
 
 # --- events ---------------------------------------------------------------------------------------------------------

@@ -6,20 +6,37 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from mailtwin.errors import MailtwinError
+from mailtwin.errors import MailtwinError, Scope
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 
 async def together(left: Coroutine[Any, Any, A], right: Coroutine[Any, Any, B]) -> tuple[A, B]:
-    """The results of both. When one fails the other is cancelled, and the error of the widest scope is raised."""
+    """The results of both. When one fails the other is cancelled, and the error of the widest scope is raised.
+
+    An error that concerns one mailbox waits until the other side has ended: cutting that short costs its connection.
+    """
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = group.create_task(left), group.create_task(right)
+            tasks = group.create_task(_patient(left)), group.create_task(_patient(right))
     except BaseExceptionGroup as failed:
         raise widest(failed) from None
-    return tasks[0].result(), tasks[1].result()
+    one, two = tasks[0].result(), tasks[1].result()
+    if isinstance(one, MailtwinError):
+        raise one
+    if isinstance(two, MailtwinError):
+        raise two
+    return one, two
+
+
+async def _patient(work: Coroutine[Any, Any, A]) -> A | MailtwinError:
+    try:
+        return await work
+    except MailtwinError as error:
+        if error.scope > Scope.MAILBOX:
+            raise
+        return error
 
 
 def widest(group: BaseExceptionGroup[BaseException]) -> BaseException:

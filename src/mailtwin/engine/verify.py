@@ -37,6 +37,12 @@ async def compare(pair: Pair) -> Comparison:
     on_right = {name for name in map(pair.names.to_left, right.mailboxes) if pair.select(name)}
     differences = [f"{name}: only on the left" for name in sorted(names - on_right)]
     differences += [f"{name}: only on the right" for name in sorted(on_right - names)]
+    for side, listed in zip(Side, (left, right), strict=True):
+        differences += [
+            f"{spelling} on the {side.label}: {why}" for spelling, why in sorted(listed.problems.items())
+        ]
+        if not listed.complete:
+            differences.append(f"the {side.label} did not list all of its mailboxes")
     messages = 0
     for name in sorted(names & on_right):
         same, found = await _compare_mailbox(pair, name)
@@ -54,26 +60,38 @@ async def _compare_mailbox(pair: Pair, name: MailboxName) -> tuple[int, list[str
         observed = [(await mailbox.observe()).listing for mailbox in (left, right)]
         vocabularies = [listing.vocabulary for listing in observed]
         refs = [list(listing.flags) for listing in observed]
-        sides = await together(
+        (left_prints, left_unreadable), (right_prints, right_unreadable) = await together(
             _prints(left, refs[Side.LEFT], vocabularies), _prints(right, refs[Side.RIGHT], vocabularies)
         )
+    sides, unreadable = (left_prints, right_prints), (left_unreadable, right_unreadable)
     lines = []
     for side in Side:
+        if not observed[side].complete:
+            lines.append(f"{name}: the {side.label} did not list all of its messages")
+        if unreadable[side]:
+            lines.append(f"{name}: {unreadable[side]} messages on the {side.label} cannot be read")
         for print_, count in sorted((sides[side] - sides[side.other]).items()):
             times = f" ({count} times)" if count > 1 else ""
             lines.append(f"{name}: only on the {side.label}: {print_}{times}")
     return (sides[Side.LEFT] & sides[Side.RIGHT]).total(), lines
 
 
-async def _prints(mailbox: Mailbox, refs: list[int | str], vocabularies: list[Vocabulary]) -> Counter[Print]:
+async def _prints(
+    mailbox: Mailbox, refs: list[int | str], vocabularies: list[Vocabulary]
+) -> tuple[Counter[Print], int]:
+    """Each message that can be read, and how many cannot."""
     found: Counter[Print] = Counter()
+    unreadable = 0
     async for message in mailbox.fetch(refs, DigestSpool):
         spool = message.spool
-        digest = spool.sha256 if message.error is None else f"unreadable: {message.error}"
+        if message.error is not None:
+            unreadable += 1
+            continue
         message_id = header_fields(spool.header)["message-id"].decode("utf-8", "replace")
-        flags = _common(message.flags, vocabularies)
-        found[Print(digest, format_flags(flags), int(message.date.timestamp()), spool.size, message_id)] += 1
-    return found
+        flags = format_flags(_common(message.flags, vocabularies))
+        date_s = int(message.date.timestamp())
+        found[Print(spool.sha256, flags, date_s, spool.size, message_id)] += 1
+    return found, unreadable
 
 
 def _common(flags: Flags, vocabularies: list[Vocabulary]) -> Flags:

@@ -1,0 +1,49 @@
+"""What keeps a mailbox from being in step although nothing is left to do: problems for a person, nothing to execute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mailtwin.engine.known import Known, count_forgotten
+from mailtwin.engine.pair import Pair
+from mailtwin.engine.report import Problem
+from mailtwin.errors import MailboxError, MessageError
+from mailtwin.model import MailboxName, Ref, Side
+from mailtwin.planner import (
+    Base,
+    Plan,
+)
+
+
+def find_doubts(pair: Pair, name: MailboxName, base: Base, known: Known, plan: Plan) -> Iterator[Problem]:
+    """Listings that do not show everything, or not everything that was there, and copies that cannot be found."""
+    for side in Side:
+        listing, there = known.observations[side].listing, pair.store(side).address
+        if not listing.complete:
+            short = MailboxError(
+                f"{name}: {there} did not list all messages that it says the mailbox holds. What was not "
+                "listed was not taken for removed.",
+                hint="run again later; a server that always does this hides mail",
+            )
+            yield Problem(short, name, side)
+        forgotten = count_forgotten(base, side, listing)
+        if forgotten:
+            lost = MailboxError(
+                f"{name}: {there} has forgotten {forgotten} messages that both sides held; it was not told to "
+                "remove them. Their twins were left alone.",
+                hint="was it restored from a backup? Move the state away (`mailtwin status` names it) to have them "
+                "copied back",
+            )
+            yield Problem(lost, name, side)
+    for op in plan.unresolved():
+        missing = MessageError(
+            f"the {op.intent.source.other.label} side said that it stored the message, and it cannot be "
+            f"found there: {op.why}. It is not sent again."
+        )
+        yield Problem(missing, name, op.intent.source, op.intent.ref)
+
+
+def unreadable(name: MailboxName, side: Side, ref: Ref) -> Problem:
+    """A message that is there and cannot be identified."""
+    error = MessageError("the message cannot be read, so nobody can tell whether the other side has it")
+    return Problem(error, name, side, ref)
