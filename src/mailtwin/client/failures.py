@@ -6,7 +6,7 @@ import socket
 import ssl
 from copy import copy
 
-from mailtwin.client.endpoint import Endpoint
+from mailtwin.client.endpoint import Endpoint, Place
 from mailtwin.errors import MailtwinError, RemoteProtocolError, TlsError, UnreachableError
 
 _EXPIRED = frozenset({10})
@@ -65,7 +65,7 @@ def _certificate_failure(endpoint: Endpoint, error: ssl.SSLCertVerificationError
     )
 
 
-def located(endpoint: Endpoint, error: MailtwinError) -> MailtwinError:
+def located(endpoint: Place, error: MailtwinError) -> MailtwinError:
     """The same error, with the name of the server in front."""
     named = copy(error)
     named.message = f"{endpoint.host}: {error.message}"

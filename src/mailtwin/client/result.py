@@ -24,7 +24,8 @@ class Result:
 
     `status` is the tagged reply; None when there was none: then `lost` says why, and `sent` whether the server can
     have executed the command (False: it cannot). `responses`: what answered it before, in order. `incomplete`: the
-    reasons why that may be less than everything. `challenge`: the last SASL challenge.
+    reasons why that may be less than everything. `challenge`: the last SASL challenge; `challenges`: how
+    many there were.
     """
 
     command: Command
@@ -34,6 +35,7 @@ class Result:
     lost: MailtwinError | None = None
     sent: bool = True
     challenge: bytes = field(default=b"", repr=False)
+    challenges: int = 0
 
     @property
     def ok(self) -> bool:
@@ -59,6 +61,11 @@ class Result:
             if status is not None and status.code is not None and status.code.name == name:
                 return status.code
         return None
+
+    @property
+    def is_pause(self) -> bool:
+        """Whether the tagged reply asks for a pause (rule R16)."""
+        return self.status is not None and throttle_of(self.status) is not None
 
     @property
     def text(self) -> str:

@@ -19,10 +19,11 @@ from contextlib import contextmanager
 from typing import Final, TypeAlias
 
 from mailtwin.client import login
-from mailtwin.client.endpoint import Credentials, Endpoint, Timeouts
+from mailtwin.client.endpoint import Credentials, Endpoint, Place, Timeouts, Tunnel
 from mailtwin.client.failures import located
 from mailtwin.client.result import Result
 from mailtwin.client.transport import Wire, dial
+from mailtwin.client.ways import Line
 from mailtwin.errors import LocalProtocolError, MailtwinError, RemoteProtocolError, TlsError, UnreachableError
 from mailtwin.imap import (
     Connection,
@@ -59,7 +60,7 @@ class Session:
     `pipeline_max` may be lowered for a server that wants fewer commands at a time.
     """
 
-    def __init__(self, endpoint: Endpoint, connection: Connection, wire: Wire, timeouts: Timeouts) -> None:
+    def __init__(self, endpoint: Place, connection: Connection, wire: Wire, timeouts: Timeouts) -> None:
         self.endpoint = endpoint
         self.pipeline_max = PIPELINE_MAX
         self._connection = connection
@@ -71,7 +72,7 @@ class Session:
 
     @classmethod
     async def open(
-        cls, endpoint: Endpoint, credentials: Credentials, *, timeouts: Timeouts | None = None
+        cls, endpoint: Place, credentials: Credentials, *, timeouts: Timeouts | None = None
     ) -> Session:
         """Connects, starts TLS, logs in and gets acquainted, in as few round trips as the server allows.
 
@@ -79,18 +80,20 @@ class Session:
         """
         timeouts = timeouts or Timeouts()
         connection = Connection()
-        wire = await dial(endpoint, connection, timeouts.connect)
+        wire = await _reach(endpoint, connection, timeouts)
         session = cls(endpoint, connection, wire, timeouts)
-        opened = False
         try:
             await session._greet()
             if connection.state.phase is Phase.NOT_AUTHENTICATED:
                 await login.authenticate(session, credentials)
             await login.introduce(session)
-            opened = True
-        finally:
-            if not opened:
-                await session.abort()
+            if endpoint.compress and session.has("COMPRESS=DEFLATE"):
+                await session._compress()
+        except BaseException as error:
+            await session.abort()
+            if isinstance(error, MailtwinError) and not error.hint:
+                error.hint = wire.remark()
+            raise
         return session
 
     # --- what is known ---
@@ -103,6 +106,11 @@ class Session:
     def has(self, capability: str) -> bool:
         """Whether the server announces `capability` now."""
         return self.state.has(capability)
+
+    def line(self) -> Line:
+        """The connection, as far as a login has to know it."""
+        place = self.endpoint
+        return Line(place.host, place.port, place.is_protected, self._wire.binding())
 
     @property
     def is_open(self) -> bool:
@@ -241,9 +249,20 @@ class Session:
                         f"{self.endpoint.host}: the server refuses STARTTLS: {_result(handle, event.status).text}",
                         hint="use tls, usually on port 993",
                     )
+            assert isinstance(self.endpoint, Endpoint)
             await self._wire.start_tls(self.endpoint, self._timeouts.connect)
             if self._connection.unread:
                 raise RemoteProtocolError(f"{self.endpoint.host}: someone sent data ahead of TLS")
+
+    async def _compress(self) -> None:
+        from mailtwin.imap.commands.switches import Compress
+
+        (result,) = await self.run_all([Compress()])
+        if result.lost is not None:
+            raise result.lost
+        # A server that will not (RFC 4978 section 3: TLS compresses already) is one without.
+        if result.ok:
+            self._wire.start_deflate()
 
     # --- the machine ---
 
@@ -284,6 +303,8 @@ class Session:
         try:
             event = self._connection.next_event()
             self._wire.pump()
+            if event is None:
+                self._wire.check()
         except MailtwinError as error:
             self._drop(located(self.endpoint, error))
             assert self._error is not None
@@ -333,6 +354,14 @@ class Session:
         if name is None:
             return ""
         return self.decode_name(name) if isinstance(name, bytes) else name
+
+
+async def _reach(place: Place, connection: Connection, timeouts: Timeouts) -> Wire:
+    if isinstance(place, Tunnel):
+        from mailtwin.client.tunnel import dig
+
+        return await dig(place, connection, timeouts)
+    return await dial(place, connection, timeouts.connect)
 
 
 class _Batch:
@@ -411,6 +440,7 @@ def _result(handle: Handle, status: Status | None, taken: tuple[Taken, ...] = ()
         tuple(handle.incomplete),
         sent=handle.sent,
         challenge=handle.challenge,
+        challenges=handle.challenges,
     )
 
 

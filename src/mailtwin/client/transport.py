@@ -1,4 +1,4 @@
-"""A TCP connection, with TLS or without, below an IMAP `Connection`.
+"""A TCP connection (with TLS or without, compressed or not) or a tunnel below an IMAP `Connection`.
 
 Pull, no queue: the transport receives straight into the framer's buffer, and whoever wants an event asks for it. While
 nobody asks, at most one buffer is read ahead; then reading pauses and TCP holds the server back. Writing takes the
@@ -15,12 +15,16 @@ import socket
 import ssl
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from mailtwin.client.endpoint import Endpoint
 from mailtwin.client.failures import connect_failure
-from mailtwin.errors import StorageError, TlsError, UnreachableError
+from mailtwin.errors import MailtwinError, StorageError, TlsError, UnreachableError
 from mailtwin.imap import Connection
+
+if TYPE_CHECKING:
+    from mailtwin.client.deflate import Deflater, Inflater
+    from mailtwin.imap.sasl.scram import Binding
 
 READ_AHEAD_BYTES: Final = 128 * 1024
 WRITE_BUFFER_BYTES: Final = 256 * 1024
@@ -37,7 +41,11 @@ class Wire(asyncio.BufferedProtocol):
         self._closed = self._loop.create_future()
         self._reading = True
         self._writable = True
-        self.reason = ""
+        self._inflater: Inflater | None = None
+        self._deflater: Deflater | None = None
+        self._compressed = bytearray()
+        self._damage: MailtwinError | None = None
+        self._ended = False
 
     # --- called by asyncio ---
 
@@ -46,22 +54,26 @@ class Wire(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         del sizehint  # The framer knows better.
-        return self._connection.get_buffer()
+        return memoryview(self._compressed) if self._inflater is not None else self._connection.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._connection.received(nbytes)
+        if self._inflater is not None:
+            self._inflater.feed(memoryview(self._compressed)[:nbytes])
+            self._inflate(self._inflater)
+        else:
+            self._connection.received(nbytes)
         if self._waiter is None and self._connection.unread >= READ_AHEAD_BYTES:
             self.pause_reading()
         self.wake()
 
     def eof_received(self) -> None:
-        self._connection.receive_eof()
+        self._end()
         self.wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.reason = str(exc) if exc is not None else ""
+        del exc  # What a person is told is what did not come.
         self._writable = False
-        self._connection.receive_eof()
+        self._end()
         self.wake()
         if not self._closed.done():
             self._closed.set_result(None)
@@ -84,7 +96,12 @@ class Wire(asyncio.BufferedProtocol):
                 raise StorageError(f"a message could not be read while it was sent: {error}") from error
             if not data:
                 return
-            self._transport.write(data)
+            self._transport.write(self._deflater.deflate(data) if self._deflater is not None else data)
+
+    def check(self) -> None:
+        """Raises RemoteProtocolError when what came could not be inflated; ask when there is no event left."""
+        if self._damage is not None:
+            raise self._damage
 
     async def more(self, timeout_s: float) -> bool:
         """Waits until bytes came, room to write came, the connection ended or `wake` was called.
@@ -92,6 +109,8 @@ class Wire(asyncio.BufferedProtocol):
         False when nothing of that happened within `timeout_s`.
         """
         assert self._waiter is None
+        if self._inflater is not None and self._inflate(self._inflater, wanted=True):
+            return True
         self._resume_reading()
         if self._connection.holding is not None:
             self._acknowledge_at_once()
@@ -139,6 +158,35 @@ class Wire(asyncio.BufferedProtocol):
             raise UnreachableError(f"{endpoint}: the server closed the connection during the TLS handshake")
         self._use(transport)
 
+    def start_deflate(self) -> None:
+        """COMPRESS from here on (RFC 4978): what is unread already came compressed."""
+        from mailtwin.client.deflate import PIECE_BYTES, Deflater, Inflater  # few sessions are compressed
+
+        self._inflater, self._deflater = Inflater(), Deflater()
+        self._compressed = bytearray(PIECE_BYTES)
+        self._inflater.feed(self._connection.take_unread())
+        self._inflate(self._inflater)
+
+    def binding(self) -> Binding | None:
+        """What names this TLS connection at both of its ends; None without TLS, or when Python cannot say it."""
+        tls = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        if tls is None:
+            return None
+        # RFC 9266: tls-unique says nothing in TLS 1.3, where its successor is for.
+        kind = "tls-exporter" if tls.version() == "TLSv1.3" else "tls-unique"
+        if kind not in ssl.CHANNEL_BINDING_TYPES:
+            return None
+        data = tls.get_channel_binding(kind)
+        if not data:
+            return None
+        from mailtwin.imap.sasl.scram import Binding
+
+        return Binding(kind, data)
+
+    def remark(self) -> str:
+        """What there is to add to an error: nothing, for a connection that has no words beside the protocol."""
+        return ""
+
     def abort(self) -> None:
         """Drops the connection at once."""
         if self._transport is not None:
@@ -149,6 +197,34 @@ class Wire(asyncio.BufferedProtocol):
         self.abort()
         if self._transport is not None:
             await asyncio.shield(self._closed)
+
+    def _inflate(self, inflater: Inflater, *, wanted: bool = False) -> bool:
+        """Moves on what came compressed, as long as not much is unread; whether anything moved, or broke.
+
+        `wanted`: what is unread is not enough, however much it is (a long line).
+        """
+        moved = False
+        try:
+            while not inflater.is_empty and (
+                self._connection.unread < READ_AHEAD_BYTES or (wanted and not moved)
+            ):
+                piece = inflater.take()
+                self._connection.receive_data(piece)
+                moved = moved or bool(piece)
+        except MailtwinError as error:
+            moved = self._damage is None
+            self._damage = self._damage or error
+        if inflater.ended or (self._ended and inflater.is_empty):
+            self._connection.receive_eof()
+        if not inflater.is_empty:
+            self.pause_reading()
+        return moved
+
+    def _end(self) -> None:
+        """Nothing more will be received; what came compressed and waits is still to be read."""
+        self._ended = True
+        if self._inflater is None or self._inflater.is_empty:
+            self._connection.receive_eof()
 
     def _use(self, transport: asyncio.Transport) -> None:
         self._transport = transport
