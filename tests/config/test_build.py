@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mailtwin.client import Place, Tunnel
 from mailtwin.config.address import parse_address
 from mailtwin.config.build import Login, build_pair, default_state_dir, with_stand_ins
 from mailtwin.config.settings import Auth, ImapSettings, PairSettings, Tls
@@ -80,6 +81,35 @@ def test_plain_connections_only_when_asked_for() -> None:
     build_pair(settings("imap://me@example.org/?tls=off"), nobody)
     plain = dataclasses.replace(settings(), left=dataclasses.replace(ACCOUNT, tls=Tls.OFF))
     build_pair(plain, nobody)
+
+
+@pytest.mark.parametrize(
+    ("command", "argv"),
+    [
+        (("ssh", "h", "imapd"), ("ssh", "h", "imapd")),
+        ("exec ssh h imapd", ("/bin/sh", "-c", "exec ssh h imapd")),
+    ],
+)
+def test_a_tunnel_is_the_same_account(
+    command: tuple[str, ...] | str, argv: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[Place] = []
+
+    class Store:
+        def __init__(self, place: Place, _credentials: object, _user: str) -> None:
+            places.append(place)
+            self.address = "address"
+
+    monkeypatch.setattr("mailtwin.stores.imap.ImapStore", Store)
+    account = dataclasses.replace(ACCOUNT, tunnel=command, compress=True)
+    build_pair(dataclasses.replace(settings(), left=account), nobody)
+    assert places == [Tunnel(argv, "imap.example.org", compress=True)]
+    monkeypatch.undo()
+    direct, through = (
+        build_pair(dataclasses.replace(settings(), left=left), nobody) for left in (ACCOUNT, account)
+    )
+    assert direct.state == through.state
+    assert through.logins[0].find().secret.reveal() == ""
 
 
 def test_two_mailboxes_with_one_name() -> None:

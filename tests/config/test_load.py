@@ -85,6 +85,22 @@ def test_defaults() -> None:
     assert (pair.policy, pair.include, pair.exclude, pair.rename) == (Policy(), ("*",), (), ())
 
 
+@pytest.mark.parametrize("auth", Auth)
+def test_every_way_to_log_in(auth: Auth) -> None:
+    [read] = parse(SMALL.replace('user = "me" }', f'user = "me", auth = "{auth.value}" }}', 1), FILE).pairs
+    assert isinstance(read.left, ImapSettings)
+    assert read.left.auth is auth
+
+
+def test_a_tunnel() -> None:
+    text = SMALL.replace('user = "me" }', 'user = "me", tunnel_command = ["ssh", "h", "imapd"], compress = true }', 1)
+    [read] = parse(text, FILE).pairs
+    assert read.left == ImapSettings(
+        "me", "a.example", 993, Tls.IMPLICIT, tunnel=("ssh", "h", "imapd"), compress=True
+    )
+    assert read.left.address == "imaps://me@a.example/"
+
+
 def imap(extra: str = "") -> str:
     return f'[stores.a]\ntype = "imap"\nhost = "a.example"\nuser = "me"\n{extra}\n'
 
@@ -157,9 +173,18 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         [
             '5:8: stores.a.port: found "993"; expected a number from 1 to 65535',
             '6:9: stores.a.tls: found "none"; expected one of "implicit", "starttls", "off"',
-            '7:6: stores.a.auth: found 1; expected one of "auto", "plain", "login", "xoauth2"',
+            "7:6: stores.a.auth: found 1; expected one of "
+            + ", ".join(f'"{auth.value}"' for auth in Auth),
             '8:11: stores.a.ca_file: found "ca.pem"; expected an absolute path, or one that begins with ~',
             "9:18: stores.a.password_command: found an empty list; expected a list of strings, or a line for the shell",
+        ],
+    ),
+    "a tunnel beside what it replaces": (
+        imap('tunnel_command = "ssh h imapd"\nport = 993\ntls = "starttls"\nca_file = "/ca.pem"'),
+        [
+            "6:1: stores.a.port: it has no meaning beside tunnel_command; expected only one of them",
+            "7:1: stores.a.tls: it has no meaning beside tunnel_command; expected only one of them",
+            "8:1: stores.a.ca_file: it has no meaning beside tunnel_command; expected only one of them",
         ],
     ),
     "port out of range": (

@@ -133,7 +133,23 @@ def test_asking() -> None:
 
     assert find_secret(PLAIN, Side.RIGHT, ask, {}) == "sesame"
     find_secret(dataclasses.replace(PLAIN, auth=Auth.XOAUTH2), Side.RIGHT, ask, {})
-    assert questions == ["Password for me on imap.example.org: ", "Access token for me on imap.example.org: "]
+    find_secret(dataclasses.replace(PLAIN, auth=Auth.OAUTHBEARER), Side.RIGHT, ask, {})
+    token = "Access token for me on imap.example.org: "
+    assert questions == ["Password for me on imap.example.org: ", token, token]
+
+
+@pytest.mark.parametrize("auth", [Auth.EXTERNAL, Auth.ANONYMOUS])
+def test_logins_without_a_secret_ask_nobody(auth: Auth) -> None:
+    settings = dataclasses.replace(PLAIN, auth=auth, secret=SecretSource(variable="NEVER_SET"))
+    assert find_secret(settings, Side.LEFT, never, {"MAILTWIN_LEFT_PASSWORD": "x"}) == ""
+
+
+def test_a_tunnel_asks_nobody_and_uses_what_is_configured() -> None:
+    settings = dataclasses.replace(PLAIN, tunnel=("ssh", "h"))
+    assert find_secret(settings, Side.LEFT, never, {}) == ""
+    assert find_secret(settings, Side.LEFT, never, {"MAILTWIN_LEFT_PASSWORD": "x"}) == "x"
+    configured = dataclasses.replace(settings, secret=SecretSource(variable="V"))
+    assert find_secret(configured, Side.LEFT, never, {"V": "y"}) == "y"
 
 
 def test_nobody_to_ask() -> None:

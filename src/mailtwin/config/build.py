@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from mailtwin.client import Credentials, Endpoint, Secret
+from mailtwin.client import Credentials, Endpoint, Place, Secret, Tunnel
 from mailtwin.config.globs import selector
 from mailtwin.config.secrets import Ask, find_secret
 from mailtwin.config.settings import ImapSettings, MaildirSettings, PairSettings, StoreSettings, Tls
@@ -102,15 +102,23 @@ def _build_store(
 
     login = login_for(settings)
     logins.append(login)
-    endpoint = Endpoint(
+    return ImapStore(_place(settings), login.find, settings.user)
+
+
+def _place(settings: ImapSettings) -> Place:
+    if settings.tunnel is not None:
+        line = settings.tunnel
+        command = ("/bin/sh", "-c", line) if isinstance(line, str) else line
+        return Tunnel(command, settings.host, settings.compress)
+    return Endpoint(
         settings.host,
         settings.port,
         _SECURITY[settings.tls],
         settings.ca_file,
         # Asked for in so many words: an address of that kind says tls=off, a configuration tls = "off".
         allow_plain=settings.tls is Tls.OFF,
+        compress=settings.compress,
     )
-    return ImapStore(endpoint, login.find, settings.user)
 
 
 def with_stand_ins(built: Built, *, agreed: bool) -> Built:

@@ -297,14 +297,28 @@ class _Reader:
             self._note(
                 (*table.path, name), f"a second source of the password, besides {given[0]}; expected only one"
             )
+        tunnel = table.take(schema.TUNNEL_COMMAND)
+        port, ca_file = table.take(schema.PORT_KEY), table.take(schema.CA_FILE)
+        if tunnel is not None:
+            beside = {
+                "tls": tls is not schema.TLS.default,
+                "port": port is not None,
+                "ca_file": ca_file is not None,
+            }
+            for name in filter(beside.__getitem__, beside):
+                self._note(
+                    (*table.path, name), "it has no meaning beside tunnel_command; expected only one of them"
+                )
         return ImapSettings(
             user=table.take(schema.USER),
             host=table.take(schema.HOST_KEY),
-            port=table.take(schema.PORT_KEY) or tls.port,
+            port=port or tls.port,
             tls=tls,
             auth=table.take(schema.AUTH),
             secret=secret,
-            ca_file=table.take(schema.CA_FILE),
+            ca_file=ca_file,
+            tunnel=tunnel,
+            compress=table.take(schema.COMPRESS),
         )
 
     def _maildir(self, table: _Table) -> MaildirSettings:

@@ -178,7 +178,8 @@ AUTH = Key(
     "auth",
     _choice(Auth),
     Auth.AUTO,
-    "How to log in. With `xoauth2` the secret is an access token instead of a password.",
+    "How to log in; `auto` takes the strongest way that a password allows. With `xoauth2` and `oauthbearer` the secret "
+    "is an access token, with `external` and `anonymous` there is none.",
     '"auto"',
 )
 PASSWORD_COMMAND = Key(
@@ -201,8 +202,25 @@ PASSWORD_ENV = Key(
 CA_FILE = Key(
     "ca_file", optional(PATH), None, "Certificates (PEM) to trust besides those the system trusts.", "none"
 )
+TUNNEL_COMMAND = Key(
+    "tunnel_command",
+    optional(COMMAND),
+    None,
+    "Is the connection, by its standard input and output, instead of `tls` and `port`: "
+    '`["ssh", "mail.example.org", "/usr/lib/dovecot/imap"]`. It may have logged in already. '
+    "A string runs in `/bin/sh`.",
+    "none",
+)
+COMPRESS = Key(
+    "compress",
+    BOOLEAN,
+    False,
+    "Compress what is sent and received, on servers with COMPRESS=DEFLATE.",
+    "false",
+)
 IMAP_KEYS: tuple[AnyKey, ...] = (
     TYPE, HOST_KEY, USER, TLS, PORT_KEY, AUTH, PASSWORD_COMMAND, PASSWORD_FILE, PASSWORD_ENV, CA_FILE,
+    TUNNEL_COMMAND, COMPRESS,
 )  # fmt: skip
 SECRET_KEYS: tuple[AnyKey, ...] = (PASSWORD_COMMAND, PASSWORD_FILE, PASSWORD_ENV)
 

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from mailtwin.config.settings import Auth, ImapSettings
+from mailtwin.config.settings import ImapSettings, SecretSource
 from mailtwin.errors import SecretError
 from mailtwin.model import Side
 
@@ -29,8 +29,13 @@ Ask = Callable[[str], str | None]
 
 
 def find_secret(settings: ImapSettings, side: Side, ask: Ask, environ: Mapping[str, str] = os.environ) -> str:
-    """The password or token for an account on `side`. Raises SecretError, which names all the ways to give one."""
+    """The password or token for an account on `side`; empty where none is wanted, or may not be.
+
+    Raises SecretError, which names all the ways to give one.
+    """
     source = settings.secret
+    if not settings.auth.wants_secret:
+        return ""
     if source.command is not None:
         return _from_command(source.command, settings)
     if source.file is not None:
@@ -39,7 +44,10 @@ def find_secret(settings: ImapSettings, side: Side, ask: Ask, environ: Mapping[s
         return _from_variable(source.variable, settings, environ)
     if VARIABLES[side] in environ:
         return _from_variable(VARIABLES[side], settings, environ)
-    what = "Access token" if settings.auth is Auth.XOAUTH2 else "Password"
+    if settings.tunnel is not None and source == SecretSource():
+        # Whoever may start the tunnel is usually logged in by it; nobody is asked for what is rarely wanted.
+        return ""
+    what = "Access token" if settings.auth.wants_token else "Password"
     answer = ask(f"{what} for {settings.user} on {settings.host}: ")
     if answer is None:
         raise SecretError(

@@ -37,7 +37,23 @@ class Auth(Enum):
     AUTO = "auto"
     PLAIN = "plain"
     LOGIN = "login"
+    CRAM_MD5 = "cram-md5"
+    SCRAM_SHA_1 = "scram-sha-1"
+    SCRAM_SHA_256 = "scram-sha-256"
     XOAUTH2 = "xoauth2"
+    OAUTHBEARER = "oauthbearer"
+    EXTERNAL = "external"
+    ANONYMOUS = "anonymous"
+
+    @property
+    def wants_token(self) -> bool:
+        """Whether the secret is an access token instead of a password."""
+        return self in (Auth.XOAUTH2, Auth.OAUTHBEARER)
+
+    @property
+    def wants_secret(self) -> bool:
+        """Whether there is a secret at all."""
+        return self not in (Auth.EXTERNAL, Auth.ANONYMOUS)
 
 
 INFO_SEPARATORS = (":", ";", "!", "-")
@@ -66,7 +82,11 @@ class SecretSource:
 
 @dataclass(frozen=True, slots=True)
 class ImapSettings:
-    """An account on an IMAP server."""
+    """An account on an IMAP server.
+
+    `tunnel`: a command (an argument list, or a line for the shell) that is the connection, whatever `port` and `tls`
+    say. `compress`: save bytes where the server can.
+    """
 
     user: str
     host: str
@@ -75,6 +95,8 @@ class ImapSettings:
     auth: Auth = Auth.AUTO
     secret: SecretSource = field(default_factory=SecretSource)
     ca_file: Path | None = None
+    tunnel: tuple[str, ...] | str | None = None
+    compress: bool = False
 
     @property
     def address(self) -> str:

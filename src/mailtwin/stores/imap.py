@@ -16,7 +16,7 @@ from collections.abc import (
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
-from mailtwin.client import Credentials, Endpoint, Result, Session
+from mailtwin.client import Credentials, Place, Result, Session
 from mailtwin.errors import (
     CommandRefusedError,
     MailboxError,
@@ -45,10 +45,11 @@ UNUSABLE = frozenset({"\\noselect", "\\nonexistent"})
 class ImapStore(Store):
     """One account. `credentials` is called at each login, so that a token can be renewed."""
 
-    def __init__(self, endpoint: Endpoint, credentials: Callable[[], Credentials], user: str) -> None:
-        scheme = "imaps" if endpoint.security == "tls" else "imap"
+    def __init__(self, endpoint: Place, credentials: Callable[[], Credentials], user: str) -> None:
+        # An account is the same one, and so is its state, when it is reached through a tunnel.
+        scheme = "imaps" if endpoint.security in ("tls", "tunnel") else "imap"
         host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-        self.address = f"{scheme}://{quote(user, safe='')}@{host}:{endpoint.port}/"
+        self.address = f"{scheme}://{quote(user, safe='')}@{host}:{endpoint.port or 993}/"
         self._endpoint = endpoint
         self._credentials = credentials
         self._session: Session | None = None
