@@ -1,4 +1,4 @@
-"""SASL exchanges, as the connection runs them, and the examples of RFC 2195, 4422, 4505, 4616, 7628; `test_scram` is apart."""
+"""SASL exchanges, as the connection runs them; the examples of RFC 2195, 4422, 4505, 4616 and 7628."""
 
 from __future__ import annotations
 
