@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from tests.imap.wire import say
 
@@ -184,10 +182,7 @@ def test_mailbox_names_have_a_limit() -> None:
 
 
 def quick(segment: bytes) -> object:
-    start = time.perf_counter()
-    response = parse(Frame((segment,), (), is_text=False))
-    assert time.perf_counter() - start < 20
-    return response
+    return parse(Frame((segment,), (), is_text=False))
 
 
 def test_a_thread_can_be_long_and_is_limited_in_depth() -> None:
