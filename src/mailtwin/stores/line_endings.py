@@ -21,10 +21,20 @@ def is_lossless(wire: bytes) -> bool:
     return wire.count(b"\n") == wire.count(b"\r\n") and b"\r\r\n" not in wire
 
 
+def to_lf(wire: bytes) -> bytes | None:
+    """The bytes with LF line ends; None unless that is lossless."""
+    # Half of the time of `replace`, and exact where no CR stands alone, which is nearly always.
+    file = wire.translate(None, b"\r")
+    if wire.count(b"\n") == wire.count(b"\r\n") == len(wire) - len(file):
+        return file
+    return wire.replace(b"\r\n", b"\n") if is_lossless(wire) else None
+
+
 def to_file(wire: bytes) -> tuple[bytes, bool]:
     """The file bytes for a complete message, and whether the file must be marked as verbatim."""
-    if is_lossless(wire):
-        return wire.replace(b"\r\n", b"\n"), False
+    file = to_lf(wire)
+    if file is not None:
+        return file, False
     return wire, b"\r\n" not in wire
 
 
@@ -50,10 +60,10 @@ class LfWriter:
         # A CR may be the beginning of CRLF or of CR CR LF: up to two are held back until the next byte is known.
         ending = 2 if data.endswith(b"\r\r") else 1 if data.endswith(b"\r") else 0
         body = data[: len(data) - ending]
-        if not is_lossless(body):
-            return None
-        self._held = data[len(body) :]
-        return body.replace(b"\r\n", b"\n")
+        converted = to_lf(body)
+        if converted is not None:
+            self._held = data[len(body) :]
+        return converted
 
     @property
     def held(self) -> bytes:
