@@ -30,6 +30,8 @@ from mailtwin.model import Flags, Identity, Listing, MailboxName, Ref, identity_
 from mailtwin.model.identity import HEADER_BYTES_MAX
 from mailtwin.model.limits import SPOOL_MEMORY_BYTES_MAX
 
+_HEADER_STEP_BYTES = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class MailboxInfo:
@@ -134,12 +136,19 @@ class Spool:
         self.size += len(chunk)
         self._sha256.update(chunk)
         if not self._header_done:
+            self._measure_header(chunk)
+
+    def _measure_header(self, chunk: bytes | memoryview) -> None:
+        # In steps, because a chunk may be a whole message, of which the header is a small part.
+        for at in range(0, len(chunk), _HEADER_STEP_BYTES):
             start = max(0, len(self._header) - 3)
-            self._header += chunk[: HEADER_BYTES_MAX - len(self._header)]
+            self._header += chunk[at : min(at + _HEADER_STEP_BYTES, at + HEADER_BYTES_MAX - len(self._header))]
             ends = [at for at in (self._header.find(mark, start) for mark in (b"\n\r\n", b"\n\n")) if at >= 0]
             self._header_done = bool(ends) or len(self._header) >= HEADER_BYTES_MAX
             if ends:
                 del self._header[min(ends) + 1 :]
+            if self._header_done:
+                return
 
     def keep(self, chunk: bytes | memoryview) -> None:
         """Stores the bytes; a store with a better place for them overrides this."""
