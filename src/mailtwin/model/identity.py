@@ -10,10 +10,16 @@ The same identity adopts two populated sides, finds a message whose APPEND was c
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 IDENTITY_FIELDS = ("message-id", "date", "from", "subject")
 HEADER_BYTES_MAX = 256 * 1024
+
+_WIRE_NAMES = {name.encode("ascii"): name for name in IDENTITY_FIELDS}
+_CONTINUATIONS = b" \t"
+_FIRST_BYTES = frozenset(b"\r\v\f" + b"".join(name[:1].lower() + name[:1].upper() for name in _WIRE_NAMES))
+"""How a line with an identity field can begin; a look at one byte spares the rest of a long header."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,13 +43,15 @@ def identity_of(header: bytes, size: int, sha256: str | None) -> Identity | None
 
     Returns None when the headers carry no Message-ID and no digest is given: the caller must read the body first.
     """
-    fields = header_fields(header)
+    return identity_from(header_fields(header), size, sha256)
+
+
+def identity_from(fields: Mapping[str, bytes], size: int, sha256: str | None) -> Identity | None:
+    """The same from the identity fields themselves."""
     has_message_id = bool(fields["message-id"])
     if not has_message_id and sha256 is None:
         return None
-    digest = hashlib.sha256()
-    for name in IDENTITY_FIELDS:
-        digest.update(fields[name] + b"\0")
+    digest = hashlib.sha256(b"".join([fields[name] + b"\0" for name in IDENTITY_FIELDS]))
     content = f"size:{size}" if has_message_id else f"sha256:{sha256}"
     return Identity(digest.hexdigest()[:32], content, has_message_id)
 
@@ -53,18 +61,26 @@ def header_fields(header: bytes) -> dict[str, bytes]:
 
     Lines may end in CRLF or LF; the scan stops at the first empty line or after 256 KiB.
     """
-    found: dict[str, list[bytes]] = {}
-    current: str | None = None
+    found: dict[bytes, list[bytes]] = {}
+    current: list[bytes] | None = None
     for line in header[:HEADER_BYTES_MAX].split(b"\n"):
-        line = line.rstrip(b"\r")
-        if not line:
-            break
-        if line[:1] in b" \t":
+        if line[:1] in _CONTINUATIONS:
+            # An empty piece is in every bytes: the header ends here.
+            if not line:
+                break
             if current is not None:
-                found[current].append(line)
+                current.append(line)
             continue
-        name = line.partition(b":")[0].strip().lower().decode("ascii", "replace")
-        current = name if name in IDENTITY_FIELDS and name not in found else None
-        if current is not None:
-            found[current] = [line.partition(b":")[2]]
-    return {name: b" ".join(b" ".join(found.get(name, ())).split()) for name in IDENTITY_FIELDS}
+        current = None
+        if line[0] in _FIRST_BYTES:
+            line = line.rstrip(b"\r")
+            if not line:
+                break
+            name, _, value = line.partition(b":")
+            name = name.strip().lower()
+            if name in _WIRE_NAMES and name not in found:
+                current = found[name] = [value]
+    return {
+        name: b" ".join(b" ".join(found[wire]).split()) if wire in found else b""
+        for wire, name in _WIRE_NAMES.items()
+    }
