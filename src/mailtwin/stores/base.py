@@ -118,6 +118,9 @@ class Spool:
     The base class keeps them: in memory up to 1 MiB, beyond that in an unlinked temporary file.
     """
 
+    digests = True
+    """Whether `sha256` and `identity` can be had; a store that knows its messages by name saves the time."""
+
     def __init__(self) -> None:
         self.size = 0
         self._header = bytearray()
@@ -134,7 +137,8 @@ class Spool:
     def measure(self, chunk: bytes | memoryview) -> None:
         """Counts, digests and looks for the end of the header."""
         self.size += len(chunk)
-        self._sha256.update(chunk)
+        if self.digests:
+            self._sha256.update(chunk)
         if not self._header_done:
             self._measure_header(chunk)
 
@@ -175,6 +179,7 @@ class Spool:
     @property
     def sha256(self) -> str:
         """The digest of all bytes written, hexadecimal."""
+        assert self.digests
         return self._sha256.hexdigest()
 
     @property

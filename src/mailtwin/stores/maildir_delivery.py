@@ -44,7 +44,9 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 class MaildirSpool(Spool):
-    """The body of one message on its way into `tmp/`."""
+    """The body of one message on its way into `tmp/`; it will have a name, and needs no digest to be found by."""
+
+    digests = False
 
     def __init__(self, new_file: Callable[[], Path]) -> None:
         super().__init__()
