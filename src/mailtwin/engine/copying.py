@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mailtwin.errors import MailtwinError, MessageError
-from mailtwin.model import NO_FLAGS, Flags, MailboxName, Ref, Side, header_fields, make_flags
+from mailtwin.model import NO_FLAGS, Flags, MailboxName, Ref, Side, make_flags
 from mailtwin.model.flags import SYSTEM_FLAGS
 from mailtwin.planner import Copy, CopyIntent, Link, StoreIntent
 from mailtwin.state import AddCopy, AddLink, AddStore, Change, DropCopy, FinishCopy, Note, State
@@ -102,7 +102,7 @@ class Copier:
         return self._batch.delivery.spool()
 
     def _stage(self, message: Message, operation: Copy) -> None:
-        message_id = header_fields(message.spool.header)["message-id"].decode("utf-8", "replace")[:998]
+        message_id = message.spool.fields["message-id"].decode("utf-8", "replace")[:998]
         if message.error is not None:
             message.spool.discard()
             self.failures.append(CopyFailure(message.ref, message_id, message.error))

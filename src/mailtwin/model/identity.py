@@ -56,14 +56,14 @@ def identity_from(fields: Mapping[str, bytes], size: int, sha256: str | None) ->
     return Identity(digest.hexdigest()[:32], content, has_message_id)
 
 
-def header_fields(header: bytes) -> dict[str, bytes]:
+def header_fields(header: bytes | bytearray) -> dict[str, bytes]:
     """The first of each identity field in a header block, unfolded, white space collapsed; b"" where there is none.
 
     Lines may end in CRLF or LF; the scan stops at the first empty line or after 256 KiB.
     """
     found: dict[bytes, list[bytes]] = {}
     current: list[bytes] | None = None
-    for line in header[:HEADER_BYTES_MAX].split(b"\n"):
+    for line in bytes(header[:HEADER_BYTES_MAX]).split(b"\n"):
         if line[:1] in _CONTINUATIONS:
             # An empty piece is in every bytes: the header ends here.
             if not line:

@@ -26,8 +26,8 @@ from datetime import datetime
 from typing import IO
 
 from mailtwin.errors import MailtwinError, StorageError
-from mailtwin.model import Flags, Identity, Listing, MailboxName, Ref, identity_of
-from mailtwin.model.identity import HEADER_BYTES_MAX
+from mailtwin.model import Flags, Identity, Listing, MailboxName, Ref, header_fields
+from mailtwin.model.identity import HEADER_BYTES_MAX, identity_from
 from mailtwin.model.limits import SPOOL_MEMORY_BYTES_MAX
 
 _HEADER_STEP_BYTES = 4096
@@ -125,6 +125,7 @@ class Spool:
         self.size = 0
         self._header = bytearray()
         self._header_done = False
+        self._fields: Mapping[str, bytes] | None = None
         self._sha256 = hashlib.sha256()
         self._memory: list[bytes] | None = []
         self._file: IO[bytes] | None = None
@@ -187,9 +188,16 @@ class Spool:
         """The header block, or its first 256 KiB."""
         return bytes(self._header)
 
+    @property
+    def fields(self) -> Mapping[str, bytes]:
+        """The identity fields of the header, once the message is complete."""
+        if self._fields is None:
+            self._fields = header_fields(self._header)
+        return self._fields
+
     def identity(self) -> Identity:
-        """Who the message is, from the bytes written."""
-        identity = identity_of(self.header, self.size, self.sha256)
+        """Who the message is, once it is complete."""
+        identity = identity_from(self.fields, self.size, self.sha256)
         assert identity is not None
         return identity
 
