@@ -147,7 +147,8 @@ class Spool:
         # In steps, because a chunk may be a whole message, of which the header is a small part.
         for at in range(0, len(chunk), _HEADER_STEP_BYTES):
             start = max(0, len(self._header) - 3)
-            self._header += chunk[at : min(at + _HEADER_STEP_BYTES, at + HEADER_BYTES_MAX - len(self._header))]
+            room = HEADER_BYTES_MAX - len(self._header)
+            self._header += chunk[at : at + min(_HEADER_STEP_BYTES, room)]
             ends = [at for at in (self._header.find(mark, start) for mark in (b"\n\r\n", b"\n\n")) if at >= 0]
             self._header_done = bool(ends) or len(self._header) >= HEADER_BYTES_MAX
             if ends:
