@@ -93,7 +93,9 @@ def test_every_way_to_log_in(auth: Auth) -> None:
 
 
 def test_a_tunnel() -> None:
-    text = SMALL.replace('user = "me" }', 'user = "me", tunnel_command = ["ssh", "h", "imapd"], compress = true }', 1)
+    text = SMALL.replace(
+        'user = "me" }', 'user = "me", tunnel_command = ["ssh", "h", "imapd"], compress = true }', 1
+    )
     [read] = parse(text, FILE).pairs
     assert read.left == ImapSettings(
         "me", "a.example", 993, Tls.IMPLICIT, tunnel=("ssh", "h", "imapd"), compress=True

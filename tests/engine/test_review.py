@@ -12,7 +12,7 @@ from tests.engine.tables import Bench, parse_table
 from tests.engine.test_simulated import server, store
 from tests.engine.test_sync import World, message
 
-from mailtwin.engine import compare_stores, plan
+from mailtwin.engine import compare_stores, copying, plan
 from mailtwin.errors import ExitCode, MailboxError
 from mailtwin.imap import responses
 from mailtwin.model import INBOX, Identity, MailboxName, Ref, Side, UidSet, make_flags
@@ -395,3 +395,49 @@ async def test_two_stores_are_identical_only_as_far_as_both_can_be_seen(
     monkeypatch.setattr(MemoryMailbox, "observe", observe_short(world.left))
     world.right.user_remove(INBOX, 1)
     assert not (await compare_stores(world.left, world.right)).identical
+
+
+# --- pauses and full mailboxes ---
+
+
+@pytest.mark.parametrize("command", ["APPEND", "FETCH", "STORE", "EXPUNGE"])
+async def test_a_server_that_wants_a_pause_gets_it(command: str, tmp_path: Path) -> None:
+    async with server(PLAIN) as one, server(PLAIN) as two:
+        world = World(tmp_path)
+        world.pair = replace(world.pair, left=store(one), right=store(two))
+        left, right = (next(iter(running.mail.accounts.values()))["INBOX"] for running in (one, two))
+        for number in (1, 2):
+            left.append(message(number))
+        assert (await world.run()).in_step
+        left.remove(1)
+        left.set_flags(2, ["\\Seen"])
+        left.append(message(3))
+        right.append(message(4))
+        two.faults.add(
+            reply_no(command, 1, text="Request is throttled. Suggested Backoff Time: 1500 milliseconds")
+        )
+        report = await world.run()
+        assert report.in_step, report.problems
+        assert 1.5 in world.pauses
+        assert sorted(left.bodies()) == sorted(right.bodies()) == [message(number) for number in (2, 3, 4)]
+
+
+async def test_a_full_mailbox_is_not_sent_every_message_in_vain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "BATCH_MESSAGES_MAX", 2)
+    async with server(PLAIN) as one, server(PLAIN) as two:
+        world = World(tmp_path)
+        world.pair = replace(world.pair, left=store(one), right=store(two))
+        left, right = (next(iter(running.mail.accounts.values()))["INBOX"] for running in (one, two))
+        for number in range(6):
+            left.append(message(number))
+        two.faults.add(reply_no("APPEND", 2, code="OVERQUOTA", text="Quota exceeded", times=99))
+        report = await world.run()
+        assert [str(problem.error) for problem in report.problems] == [
+            "INBOX: the server takes no message: Quota exceeded"
+        ]
+        assert right.bodies() == [message(0)]
+        two.faults.clear()
+        assert (await world.run()).in_step
+        assert right.bodies() == [message(number) for number in range(6)]

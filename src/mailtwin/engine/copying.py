@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mailtwin.errors import MailtwinError, MessageError
+from mailtwin.errors import MailtwinError, MessageError, Scope
 from mailtwin.model import NO_FLAGS, Flags, MailboxName, Ref, Side, make_flags
 from mailtwin.model.flags import SYSTEM_FLAGS
 from mailtwin.planner import Copy, CopyIntent, Link, StoreIntent
@@ -78,9 +78,13 @@ class Copier:
     copied: int = 0
     copied_bytes: int = 0
     _batch: Batch | None = None
+    _halt: MailtwinError | None = None
 
     async def copy(self, operations: Sequence[Copy]) -> None:
-        """Executes `operations`, all with this copier's source side. What failed is in `failures`."""
+        """Executes `operations`, all with this copier's source side. What failed is in `failures`.
+
+        Raises what is about more than one message: a full disk or mailbox, a server's wish to pause.
+        """
         wanted = {operation.ref: operation for operation in operations}
         source = self.mailboxes[self.side]
         messages = source.fetch(list(wanted), self._spool)
@@ -139,6 +143,8 @@ class Copier:
             self.state.commit(self.name, list(self._conclude(batch, outcomes)))
             self.done += len(batch.staged)
             self.progress()
+            if self._halt is not None:
+                raise self._halt
         self._batch = None
         await batch.delivery.abort()
 
@@ -182,6 +188,10 @@ class Copier:
         yield DropCopy(one.intent)
 
     def _fail(self, one: Staged, error: MailtwinError) -> None:
+        """Notes why a message was not copied; what is about more than this message ends the copying."""
+        if error.scope > Scope.MESSAGE:
+            self._halt = error
+            return
         self.failures.append(CopyFailure(one.intent.ref, one.message_id, error))
 
 

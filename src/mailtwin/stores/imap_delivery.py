@@ -12,8 +12,10 @@ from typing import Protocol, cast
 
 from mailtwin.client import Result, Session
 from mailtwin.errors import (
+    MailboxError,
     MailtwinError,
     MessageError,
+    Scope,
 )
 from mailtwin.imap import commands as c
 from mailtwin.model import (
@@ -85,7 +87,7 @@ class ImapDelivery(Delivery):
             return Unknown(finished=not result.sent, accepted=False)
         if not result.ok:
             # By the RFC nothing was stored. A server that says NO after it stored exists: the next listing tells.
-            return Unknown(finished=True, accepted=False, error=_refusal(result))
+            return Unknown(finished=True, accepted=False, error=self._refusal(result))
         code = result.code
         if code is None or code.name != "APPENDUID" or len(code.args) != 2:
             return Unknown(finished=True, accepted=True)
@@ -95,6 +97,16 @@ class ImapDelivery(Delivery):
         uid = next(iter(uids))
         self._mailbox.floor = max(self._mailbox.floor, uid + 1)
         return Stored(uid)
+
+    def _refusal(self, result: Result) -> MailtwinError:
+        """What a refused APPEND means: a pause (rule R16), a full mailbox or one that is gone, or just this message."""
+        mailbox = self._mailbox
+        error = result.error(mailbox.session.endpoint.host, mailbox=mailbox.spelling)
+        if error is not None and error.scope > Scope.MAILBOX:
+            return error
+        if result.code is not None and result.code.name in ("OVERQUOTA", "TRYCREATE"):
+            return MailboxError(f"{mailbox.spelling}: the server takes no message: {result.text}")
+        return MessageError(f"the server refused the message: {result.text}")
 
     async def abort(self) -> None:
         """Lets the spools go."""
@@ -110,7 +122,3 @@ def append_limit(capabilities: Iterable[str]) -> int | None:
         if key == "APPENDLIMIT" and value.isdigit():
             return int(value)
     return None
-
-
-def _refusal(result: Result) -> MailtwinError:
-    return MessageError(f"the server refused the message: {result.text}")

@@ -26,6 +26,7 @@ from mailtwin.errors import (
     MailboxError,
     MessageError,
     NoMailboxError,
+    Scope,
 )
 from mailtwin.imap import OpenRange, responses
 from mailtwin.imap import commands as c
@@ -191,15 +192,23 @@ class ImapMailbox(Mailbox):
     async def _each(self, command: c.Fetch, take: Callable[[responses.Fetch], None]) -> Result:
         """Hands over the responses to a FETCH as they come, so that a large mailbox is never held; then its result.
 
-        A refusal is in the result. Raises UnreachableError when the connection is lost.
+        A refusal is in the result. Raises UnreachableError when the connection is lost, ThrottledError for a wish to
+        pause.
         """
         async with aclosing(self.session.stream(command)) as answers:
             async for item in answers:
                 if isinstance(item, responses.Fetch):
                     take(item)
                 elif isinstance(item, Result):
+                    self._heed(item)
                     return item
         raise AssertionError("a stream ends with its result")
+
+    def _heed(self, result: Result) -> None:
+        """Raises the error of a refusal that is about more than this command (rule R16): no use to go on asking."""
+        error = result.error(self.session.endpoint.host, mailbox=self.spelling)
+        if error is not None and error.scope > Scope.MAILBOX:
+            raise error
 
     # --- bodies ------------------------------------------------------------------------------------------------------
 
@@ -228,6 +237,8 @@ class ImapMailbox(Mailbox):
         try:
             async with aclosing(self.session.stream(command)) as answers:
                 async for item in answers:
+                    if isinstance(item, Result):
+                        self._heed(item)
                     message = gathered.take(item)
                     if message is not None and message.ref in uids:
                         yield message
@@ -299,8 +310,7 @@ class ImapMailbox(Mailbox):
     async def _all_ok(self, commands: Sequence[c.Command], what: str) -> None:
         results = await self.session.run_all(commands)
         for result in results:
-            if result.lost is not None:
-                raise result.lost
+            self._heed(result)
         for result in results:
             if not result.ok:
                 raise MailboxError(
