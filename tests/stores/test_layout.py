@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mailbox
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from mailtwin.errors import MailboxError
 from mailtwin.model import INBOX, MailboxName
+from mailtwin.stores import layout as layout_module
 from mailtwin.stores.layout import LAYOUTS, Layout, MaildirPlusPlus, Nested, detect
 from mailtwin.stores.maildir import MaildirStore
 from mailtwin.stores.maildir_names import MAILDIR_VOCABULARY
@@ -104,6 +106,23 @@ def test_foreign_spellings_are_read_as_they_are(tmp_path: Path) -> None:
     assert {name.parts for name in found.directories} == expected
     assert not found.problems
     assert MaildirPlusPlus(tmp_path).directory(MailboxName(("100% sure",))) == tmp_path / ".100% sure"
+
+
+def test_a_directory_that_goes_while_it_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "Sent")
+    (tmp_path / "Going").mkdir()
+    seen = layout_module._subdirectories
+
+    def going(directory: Path) -> Iterator[tuple[str, Path]]:
+        if directory.name == "Going":
+            directory.rmdir()
+        return seen(directory)
+
+    monkeypatch.setattr(layout_module, "_subdirectories", going)
+    found = Nested(tmp_path).find()
+    assert (set(found.directories), found.complete) == ({MailboxName(("Sent",))}, False)
 
 
 @pytest.mark.parametrize(

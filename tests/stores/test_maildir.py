@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -16,7 +17,6 @@ from mailtwin.errors import (
     LockedError,
     MailboxError,
     Scope,
-    StorageError,
     StoreMissingError,
 )
 from mailtwin.model import INBOX, MailboxName
@@ -122,11 +122,24 @@ async def test_a_maildir_below_missing_directories_is_made(tmp_path: Path) -> No
     assert oct((tmp_path / "a" / "b" / "mail" / "cur").stat().st_mode)[-3:] == "700"
 
 
-async def test_a_file_is_no_maildir(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["mail", "mail/below/it"])
+async def test_a_file_is_no_maildir(place: str, tmp_path: Path) -> None:
     (tmp_path / "mail").write_bytes(b"")
     for create in (False, True):
-        with pytest.raises(StorageError, match="mail"):
-            await MaildirStore(tmp_path / "mail").connect(create=create)
+        with pytest.raises(ConfigurationError, match=r"mail is not a directory$"):
+            await MaildirStore(tmp_path / place).connect(create=create)
+
+
+@pytest.mark.parametrize(("layout", "other"), [("nested", "maildir++"), ("maildir++", "nested")])
+async def test_a_maildir_of_another_layout_is_neither_missing_nor_new(
+    layout: str, other: str, tmp_path: Path
+) -> None:
+    await (await made(tmp_path, layout=layout)).close()
+    before = tree(tmp_path)
+    for create in (False, True):
+        with pytest.raises(ConfigurationError, match=f"do not lie as {re.escape(other)}, but as"):
+            await MaildirStore(tmp_path, layout=other).connect(create=create)
+    assert tree(tmp_path) == before
 
 
 @pytest.mark.parametrize(("layout", "separator"), [("flat", ":"), ("auto", "/"), ("auto", "")])
@@ -292,6 +305,17 @@ async def test_file_names_that_are_not_utf8_are_messages_too(tmp_path: Path) -> 
         assert (await read(mailbox, [ref]))[ref][0] == b"Subject: x\r\n\r\nbody\r\n"
         await mailbox.remove([ref])
         assert await flags_in(mailbox) == {}
+    await store.close()
+
+
+async def test_a_link_to_nothing_is_an_error_of_that_message(tmp_path: Path) -> None:
+    store = await made(tmp_path)
+    (tmp_path / "new" / "1.link").symlink_to("nowhere")
+    async with store.open(INBOX) as mailbox:
+        (message,) = [message async for message in mailbox.fetch(["1.link"], Spool)]
+        assert message.error is not None
+        assert "is a link to a file that is not there" in message.error.message
+        assert await mailbox.identify(["1.link"]) == {}
     await store.close()
 
 

@@ -186,7 +186,8 @@ class Nested(Layout):
             if depth < NESTING_MAX and not path.is_symlink():
                 try:
                     children = list(_subdirectories(path))
-                except PermissionError:
+                except (FileNotFoundError, NotADirectoryError, PermissionError):
+                    # Also what was there a moment ago: it may have moved to where we looked already.
                     closed.append(relative)
                     continue
                 yield from self._below(children, f"{relative}/", closed, depth + 1)

@@ -139,14 +139,25 @@ class MaildirStore(Store):
     def _connect(self, create: bool) -> None:
         assert self._lock < 0, "connected twice"
         with disk_errors(self.root, "use"):
+            _require_no_file(self.root)
             if create:
                 make_directories(self.root)
             self._lock = self._open_root()
             self._layout = detect(self.root) if self._kind == "auto" else LAYOUTS[self._kind](self.root)
             if not self._layout.find().directories:
+                self._require_no_other_layout()
                 if not create:
                     raise _missing(self.root, "is there, but there is no Maildir in it")
                 self._create(MailboxName(("INBOX",)))
+
+    def _require_no_other_layout(self) -> None:
+        """A Maildir whose mailboxes lie otherwise than was said is neither missing nor new."""
+        found = detect(self.root)
+        if found.kind != self._layout.kind and found.find().directories:
+            raise ConfigurationError(
+                f"the mailboxes in {self.root} do not lie as {self._layout.kind}, but as {found.kind}",
+                hint="leave the layout out, and it is seen from what is there; or choose another directory",
+            )
 
     def _open_root(self) -> int:
         try:
@@ -455,6 +466,15 @@ def _shown(name: MailboxName) -> str:
     """A name for a message to people, however long it is."""
     text = str(name)
     return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def _require_no_file(root: Path) -> None:
+    for path in (root, *root.parents):
+        if path.exists() and not path.is_dir():
+            raise ConfigurationError(
+                f"{root} cannot be a Maildir: {path} is not a directory",
+                hint="a Maildir is a directory; correct the path, or move the file away",
+            )
 
 
 def _missing(root: Path, what: str) -> StoreMissingError:

@@ -19,6 +19,9 @@ from functools import lru_cache
 from mailtwin.model import Flags, Vocabulary, make_flags
 from mailtwin.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, FORWARDED, SEEN
 
+HINT_FOREIGN = "what is no message has no place in a Maildir: remove it, or bring back what belongs there"
+"""For people whose Maildir holds links to nothing, pipes and the like under names that messages could have."""
+
 LETTERS: dict[str, str] = {
     "D": DRAFT,
     "F": FLAGGED,

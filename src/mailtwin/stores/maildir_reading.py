@@ -19,6 +19,7 @@ from mailtwin.model import Identity
 from mailtwin.stores.base import Spool
 from mailtwin.stores.line_endings import CrlfFinder, to_wire
 from mailtwin.stores.maildir_delivery import date_of
+from mailtwin.stores.maildir_names import HINT_FOREIGN
 
 PIECE_BYTES = 256 * 1024
 
@@ -39,7 +40,7 @@ class Body:
         self.size = status.st_size
         if not stat.S_ISREG(status.st_mode):
             self.close()
-            raise MessageError(f"{path} is no regular file")
+            raise MessageError(f"{path} is no regular file", hint=HINT_FOREIGN)
 
     def __enter__(self) -> Self:
         return self
