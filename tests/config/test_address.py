@@ -33,6 +33,8 @@ IMAP = [
     ("imaps://me%40example.org@imap.example.org/", ("me@example.org", "imap.example.org", 993, TLS),
      "imaps://me%40example.org@imap.example.org/"),
     ("imaps://a%3Ab%25@h/", ("a:b%", "h", 993, TLS), "imaps://a%3Ab%25@h/"),
+    ("imaps://me@example.org./", ("me", "example.org.", 993, TLS), "imaps://me@example.org./"),
+    ("imaps://me@bücher.example/", ("me", "bücher.example", 993, TLS), "imaps://me@bücher.example/"),
     ("imaps://jürgen@h/", ("jürgen", "h", 993, TLS), "imaps://j%C3%BCrgen@h/"),
 ]  # fmt: skip
 
@@ -56,6 +58,7 @@ MAILDIR = [
     ("MAILDIR:/srv/mail?layout=maildir%2B%2B", "/srv/mail", Layout.MAILDIR_PLUS_PLUS),
     ("maildir:/srv/mail?layout=maildir++", "/srv/mail", Layout.MAILDIR_PLUS_PLUS),
     ("maildir:/srv/a%3Fb 100%", "/srv/a?b 100%", Layout.AUTO),
+    ("maildir:/srv/\udcff%FE", "/srv/\udcff\udcfe", Layout.AUTO),
 ]
 
 
@@ -86,7 +89,17 @@ WRONG = [
     ("imaps://me@example.org/?tls=off", "no option 'tls'"),
     ("imap://me@example.org/?tls=maybe", "not one of tls=starttls, tls=off"),
     ("imap://me@example.org/?auth=plain", "no option 'auth', only tls"),
+    ("imaps://me@imap..example.org/", "cannot be the name of a host"),
+    (f"imaps://me@{'h' * 64}.org/", "cannot be the name of a host"),
+    (f"imaps://me@{'ü' * 64}.org/", "cannot be the name of a host"),
+    (f"imaps://me@{'h.' * 127}/", "cannot be the name of a host"),
+    ("imaps://me@h\udcfc/", "cannot be the name of a host"),
+    ("imaps://j\udcfcrgen@example.org/", "not UTF-8"),
+    ("imaps://j%FCrgen@example.org/", "not UTF-8"),
+    ("imaps://me%0D%0A@example.org/", "control character"),
+    ("maildir:a%00b", "NUL"),
     ("maildir:", "no directory"),
+    ("maildir://example.org/mail", "on no host"),
     ("maildir:/srv/mail?layout=flat", "not one of layout=auto"),
 ]
 

@@ -76,6 +76,20 @@ def test_the_state_is_found_by_the_addresses(monkeypatch: pytest.MonkeyPatch) ->
     assert len(set(found)) == 3
 
 
+@pytest.mark.parametrize("relative", [True, False])
+def test_the_state_needs_a_home_or_a_directory(relative: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(program: str) -> Path:
+        if not relative:
+            raise RuntimeError
+        return Path("~/.local/state") / program
+
+    monkeypatch.setattr("platformdirs.user_state_path", homeless)
+    with pytest.raises(ConfigurationError, match="your home directory is not known") as caught:
+        build_pair(settings(), nobody)
+    assert "--state-dir" in caught.value.hint
+    build_pair(dataclasses.replace(settings(), state_dir=Path("/state")), nobody)
+
+
 def test_plain_connections_only_when_asked_for() -> None:
     build_pair(settings("imap://me@127.0.0.1:1143/"), nobody)
     build_pair(settings("imap://me@example.org/?tls=off"), nobody)
@@ -120,6 +134,7 @@ def test_two_mailboxes_with_one_name() -> None:
 
 
 async def test_stand_in_for_a_maildir_to_come(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
     for path in (tmp_path / "missing", tmp_path):
         built = build_pair(settings(right=f"maildir:{path}"), nobody)
         ahead = with_stand_ins(built, agreed=False).pair.right

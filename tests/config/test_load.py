@@ -132,14 +132,17 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         'stores.a = "imap"',
         ['1:12: stores.a: found "imap"; expected a table [stores.NAME]'],
     ),
-    "no type": ("[stores.a]\nhost = 'x'", ["1:1: stores.a: type is missing; expected a string"]),
+    "no type": (
+        "[stores.a]\nhost = 'x'",
+        ['1:1: stores.a: type is missing; expected "imap" or "maildir"'],
+    ),
     "unknown type": (
         '[stores.a]\ntype = "pop3"',
         ['2:8: stores.a.type: found "pop3"; expected "imap" or "maildir"'],
     ),
     "type of the wrong type": (
         "[stores.a]\ntype = []",
-        ["2:8: stores.a.type: found an empty list; expected a string"],
+        ['2:8: stores.a.type: found an empty list; expected "imap" or "maildir"'],
     ),
     "missing keys": (
         '\n[stores.a]\ntype = "imap"',
@@ -208,7 +211,24 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "empty string": (
         '[stores.a]\ntype = "imap"\nhost = "a"\nuser = " "',
-        ['4:8: stores.a.user: found " "; expected a string'],
+        ['4:8: stores.a.user: found " "; expected a string that is not empty'],
+    ),
+    "host that no name server knows": (
+        '[stores.a]\ntype = "imap"\nhost = "imap..example"\nuser = "me"',
+        [
+            (
+                '3:8: stores.a.host: found "imap..example"; expected the name or number of a host alone, without '
+                "scheme, user or path"
+            ),
+        ],
+    ),
+    "line break in a name": (
+        '[stores.a]\ntype = "imap"\nhost = "a"\nuser = "me\\n"',
+        ['4:8: stores.a.user: found "me\n"; expected a string without line breaks and other control characters'],
+    ),
+    "NUL": (
+        '[stores.a]\ntype = "imap"\nhost = "a"\nuser = "\\u0000"',
+        ['4:8: stores.a.user: found "\0"; expected a string without NUL'],
     ),
     "list with a number": (
         imap('password_command = ["pass", 1]'),
@@ -222,12 +242,20 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             '5:18: stores.a.info_separator: found "::"; expected one of ":", ";", "!", "-"',
         ],
     ),
+    "relative paths are not taken for one Maildir": (
+        pair('[stores.c]\ntype = "maildir"\npath = "one"\n[stores.d]\ntype = "maildir"\npath = "two"\n'
+             '[pairs.q]\nleft = "a"\nright = "c"\n[pairs.r]\nleft = "a"\nright = "d"'),
+        [
+            '13:8: stores.c.path: found "one"; expected an absolute path, or one that begins with ~',
+            '16:8: stores.d.path: found "two"; expected an absolute path, or one that begins with ~',
+        ],
+    ),
     "unknown home": (
         '[stores.a]\ntype = "maildir"\npath = "~no-such-user-here/Mail"',
         [
             (
                 '3:8: stores.a.path: found "~no-such-user-here/Mail"; expected a path (The home directory in '
-                "'~no-such-user-here/Mail' is not known: Could not determine home directory.)"
+                "'~no-such-user-here/Mail' is not known.)"
             ),
         ],
     ),
@@ -250,6 +278,15 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         '[stores.a]\ntype = "pop3"\n' + '[stores.b]\ntype = "maildir"\npath = "/m"\n[pairs.p]\nleft = "a"\nright = "b"',
         ['2:8: stores.a.type: found "pop3"; expected "imap" or "maildir"'],
     ),
+    "names of pairs that the command line would not understand": (
+        pair('[pairs."mail/work"]\nleft = "a"\nright = "b"').replace("[pairs.p]", '[pairs."a:b"]', 1)
+        .replace('"a:b"]\nleft = "a"\nright = "b"', '"a:b"]\nleft = "a"\nright = "c"\n[stores.c]\n'
+                 'type = "maildir"\npath = "/c"', 1),
+        [
+            '8:1: pairs."a:b": a name with : or / would be taken for an address; expected another name',
+            '14:1: pairs."mail/work": a name with : or / would be taken for an address; expected another name',
+        ],
+    ),
     "pair values": (
         pair('direction = "both"\nremovals = "never"\nremove_mailboxes = 1\ndirecton = "two-way"'),
         [
@@ -268,7 +305,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "mailboxes is no table": (
         pair('mailboxes = ["INBOX"]'),
-        ["11:13: pairs.p.mailboxes: found a list; expected a table"],
+        ["11:13: pairs.p.mailboxes: found a list; expected mailboxes.include or mailboxes.exclude"],
     ),
     "rename": (
         pair('rename = { "A" = "X", "B" = "X" }'),
@@ -360,7 +397,8 @@ NOT_TOML = [
     ("[stores.a\n", "1:10: this is not TOML: expected ']' at the end of a table declaration."),
     ("a = \n", "1:5: this is not TOML: invalid value."),
     ('x = 1\ny = "abc\n', "2:9: this is not TOML: illegal character '\\n'."),
-    ("x = 1\nx = 2\n", "2:6: this is not TOML: cannot overwrite a value."),
+    ("x = 1\nx = 2\n", "2:6: this is not TOML: this key is there for the second time."),
+    ("[a]\n[a]\n", "2:3: this is not TOML: this table is there for the second time."),
     ("x = [1,", "1:1: this is not TOML: invalid value."),
 ]
 
@@ -377,6 +415,12 @@ def test_file(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(SMALL)
     assert load(path).path == path
+
+
+def test_a_mark_in_front_that_editors_write(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(SMALL.replace("\n", "\r\n"), encoding="utf-8-sig", newline="")
+    assert load(path).pairs
 
 
 def test_no_file(tmp_path: Path) -> None:
@@ -418,6 +462,18 @@ def test_default_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CONFIG_HOME")
     monkeypatch.setenv("HOME", "/home/me")
     assert default_path() == Path("/home/me/.config/mailtwin/config.toml")
+
+
+def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr("platformdirs.user_config_path", homeless)
+    with pytest.raises(ConfigurationError, match="your home directory is not known") as caught:
+        default_path()
+    assert "--config" in caught.value.hint
+
+
+def homeless(_program: str) -> Path:
+    raise RuntimeError
 
 
 def test_words() -> None:

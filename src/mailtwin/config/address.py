@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -25,6 +25,10 @@ PASSWORD_HINT = (
     "Leave the password out: set MAILTWIN_LEFT_PASSWORD or MAILTWIN_RIGHT_PASSWORD, or be asked for it on a terminal. "
     "(A colon that belongs to the user name is written %3A.)"
 )
+HOST_CHARS_MAX = 253
+LABEL_CHARS_MAX = 63
+"""Of a name in the domain name system (RFC 1035 section 2.3.4)."""
+
 _SCHEME = re.compile(r"(imaps?|maildir):", re.IGNORECASE)
 _TO_COLON = r"(://(?:[^:\[]|\[[0-9A-Fa-f:.]+\])*:)"
 _AFTER_COLON_TO_AT = re.compile(_TO_COLON + r".*@", re.DOTALL)
@@ -78,6 +82,8 @@ def _parse_imap(text: str, rest: str, *, implicit: bool) -> ImapSettings:
     if found is None:
         raise _wrong(text, "no host is named in it")
     host = found[0].strip("[]").lower()
+    if not is_host(host):
+        raise _wrong(text, f"{host!r} cannot be the name of a host")
     port_text, _, query = server[found.end() :].partition("?")
     port_match = re.fullmatch(r"(?::(\d{1,5}))?/?", port_text)
     if port_match is None or (port_match[1] and not 1 <= int(port_match[1]) <= 65535):
@@ -85,8 +91,36 @@ def _parse_imap(text: str, rest: str, *, implicit: bool) -> ImapSettings:
     options = _options(text, query, {"tls": ("starttls", "off")} if not implicit else {})
     tls = _tls(host, options.get("tls"), implicit=implicit)
     return ImapSettings(
-        user=unquote(user), host=host, port=int(port_match[1]) if port_match[1] else tls.port, tls=tls
+        user=_user(text, user), host=host, port=int(port_match[1]) if port_match[1] else tls.port, tls=tls
     )
+
+
+def _user(text: str, quoted: str) -> str:
+    try:
+        user = unquote(quoted, errors="strict")
+        user.encode()
+    except UnicodeError as error:
+        raise _wrong(text, "its user name is not UTF-8") from error
+    if has_controls(user):
+        raise _wrong(text, "a control character is in its user name")
+    return user
+
+
+def has_controls(text: str) -> bool:
+    """Whether something is in `text` that no name holds: a line break, a NUL and the like."""
+    return any(ord(char) < 32 or ord(char) == 127 for char in text)
+
+
+def is_host(text: str) -> bool:
+    """Whether a name server could be asked for `text`, or it is an IP address. Neither is asked here."""
+    if ":" in text:
+        return True
+    try:
+        name = text if text.isascii() else text.encode("idna").decode()
+    except UnicodeError:
+        return False
+    labels = name.removesuffix(".").split(".")
+    return len(name) <= HOST_CHARS_MAX and all(0 < len(label) <= LABEL_CHARS_MAX for label in labels)
 
 
 def _tls(host: str, option: str | None, *, implicit: bool) -> Tls:
@@ -100,11 +134,16 @@ def _tls(host: str, option: str | None, *, implicit: bool) -> Tls:
 
 def _parse_maildir(text: str, rest: str) -> MaildirSettings:
     path, _, query = rest.partition("?")
+    if re.match(r"//[^/]", path):
+        raise _wrong(text, "a Maildir is on no host; after // its path goes on with another /")
     options = _options(text, query, {"layout": tuple(layout.value for layout in Layout)})
     if not path:
         raise _wrong(text, "no directory is named in it")
+    path = unquote(path, errors="surrogateescape")
+    if "\0" in path:
+        raise _wrong(text, "a NUL is in its path")
     return MaildirSettings(
-        path=absolute(re.sub(r"^//(?=/)", "", unquote(path))),
+        path=absolute(re.sub(r"^//(?=/)", "", path)),
         layout=Layout(options.get("layout", Layout.AUTO.value)),
     )
 
@@ -115,9 +154,20 @@ def absolute(path: str) -> Path:
         expanded = Path(path).expanduser()
     except RuntimeError as error:
         raise ConfigurationError(
-            f"The home directory in {path!r} is not known: {error}", hint="Write the path from the root down."
+            f"The home directory in {path!r} is not known.", hint="Write the path from the root down."
         ) from error
     return Path(os.path.abspath(expanded))  # noqa: PTH100 - unlike resolve(), this keeps symbolic links
+
+
+def in_home(find: Callable[[], Path], lack: str, *, hint: str) -> Path:
+    """The path that `find` makes from the home directory. Raises ConfigurationError, which begins with `lack`."""
+    try:
+        path = find()
+    except RuntimeError:
+        path = Path("~")
+    if not path.is_absolute():
+        raise ConfigurationError(f"{lack}: your home directory is not known.", hint=hint)
+    return path
 
 
 def _options(text: str, query: str, allowed: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from mailtwin.client import Credentials, Endpoint, Place, Secret, Tunnel
+from mailtwin.config.address import in_home
 from mailtwin.config.globs import selector
 from mailtwin.config.secrets import Ask, find_secret
 from mailtwin.config.settings import ImapSettings, MaildirSettings, PairSettings, StoreSettings, Tls
@@ -85,10 +86,14 @@ def build_pair(
 
 
 def default_state_dir() -> Path:
-    """Where states are kept: `mailtwin` in `$XDG_STATE_HOME`, else in `~/.local/state`."""
+    """Where states are kept: `mailtwin` in `$XDG_STATE_HOME`, else in `~/.local/state`. Raises ConfigurationError."""
     import platformdirs
 
-    return platformdirs.user_state_path("mailtwin")
+    return in_home(
+        lambda: platformdirs.user_state_path("mailtwin"),
+        "There is no place for the state",
+        hint="Set HOME or XDG_STATE_HOME, or name a directory with --state-dir.",
+    )
 
 
 def _build_store(
@@ -137,9 +142,11 @@ def with_stand_ins(built: Built, *, agreed: bool) -> Built:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is anything at `path`; what cannot be read is, and the store will say why."""
+    """Whether a Maildir of any layout is at `path`; what cannot be read is, and the store will say why."""
+    from mailtwin.stores.layout import LAYOUTS
+
     try:
-        return any(path.iterdir())
+        return any(next(layout(path).candidates([]), None) for layout in LAYOUTS.values())
     except FileNotFoundError:
         return False
     except OSError:

@@ -6,6 +6,7 @@ mistake, and so is a Maildir that two pairs would fight over.
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mailtwin.config import schema
+from mailtwin.config.address import in_home, is_address
 from mailtwin.config.schema import AnyKey, Key, WrongValueError
 from mailtwin.config.settings import (
     Configuration,
@@ -30,6 +32,10 @@ CONFIGURATION_BYTES_MAX = 16 * 1024 * 1024
 T = TypeVar("T")
 KeyPath = tuple[str, ...]
 _TOML_PLACE = re.compile(r"\(at line (\d+), column (\d+)\)$")
+_TWICE = {
+    "Cannot overwrite a value": "this key is there for the second time",
+    "Cannot declare": "this table is there for the second time",
+}
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -43,10 +49,17 @@ class Mistake:
 
 
 def default_path() -> Path:
-    """Where the configuration is looked for: `mailtwin/config.toml` in `$XDG_CONFIG_HOME`, else in `~/.config`."""
+    """Where the configuration is looked for: `mailtwin/config.toml` in `$XDG_CONFIG_HOME`, else in `~/.config`.
+
+    Raises ConfigurationError when there is no home directory.
+    """
     import platformdirs
 
-    return platformdirs.user_config_path("mailtwin") / "config.toml"
+    return in_home(
+        lambda: platformdirs.user_config_path("mailtwin") / "config.toml",
+        "There is no configuration",
+        hint="Set HOME or XDG_CONFIG_HOME, or name the file with --config.",
+    )
 
 
 def load(path: Path) -> Configuration:
@@ -83,7 +96,7 @@ def _read(path: Path) -> str:
             hint="It has to be a file that you may read; name another with --config.",
         ) from error
     try:
-        return content.decode()
+        return content.removeprefix(codecs.BOM_UTF8).decode()  # some editors begin every file with this mark
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         column = len(content[content.rfind(b"\n", 0, error.start) + 1 : error.start].decode()) + 1
@@ -97,8 +110,9 @@ def _not_toml(text: str, path: Path, error: tomllib.TOMLDecodeError) -> Configur
     place = _TOML_PLACE.search(what)
     line, column = (int(place[1]), int(place[2])) if place else (text.count("\n") + 1, 1)
     reason = re.sub(r" \(at .*\)$", "", what)
+    reason = _TWICE.get(reason.partition(" (")[0], reason[:1].lower() + reason[1:])
     return ConfigurationError(
-        f"{path}:{line}:{column}: this is not TOML: {reason[:1].lower()}{reason[1:]}.",
+        f"{path}:{line}:{column}: this is not TOML: {reason}.",
         hint="Strings stand in quotes, tables in brackets: see https://toml.io",
     )
 
@@ -210,8 +224,9 @@ def _check_names(
         if deeper and isinstance(value, Mapping):
             _check_names(value, (*path, name), deeper, mistakes)
         elif deeper:
+            wanted = " or ".join(".".join((name, *parts)) for parts in deeper)
             mistakes.append(
-                Mistake((*path, name), f"found {described(value)}; expected a table", about_value=True)
+                Mistake((*path, name), f"found {described(value)}; expected {wanted}", about_value=True)
             )
         elif [name] not in [list(parts) for parts in known]:
             mistakes.append(
@@ -330,6 +345,8 @@ class _Reader:
 
     def _pair(self, table: _Table, stores: Mapping[str, StoreSettings | None]) -> PairSettings | None:
         table.check_names(schema.PAIR_KEYS)
+        if is_address(table.path[-1]):
+            self._note(table.path, "a name with : or / would be taken for an address; expected another name")
         names = (table.take(schema.LEFT), table.take(schema.RIGHT))
         for key, name in zip((schema.LEFT, schema.RIGHT), names, strict=True):
             if name and name not in stores:
@@ -365,8 +382,11 @@ class _Reader:
         self, stores: Mapping[str, StoreSettings | None], pairs: Sequence[PairSettings | None]
     ) -> None:
         """One Maildir, one pair: two that write to it would each take the other's changes for a person's."""
+        unread = schema.MAILDIR_PATH.default  # a mistake already; it would only seem to overlap
         maildirs = [
-            (name, store.path) for name, store in stores.items() if isinstance(store, MaildirSettings)
+            (name, store.path)
+            for name, store in stores.items()
+            if isinstance(store, MaildirSettings) and store.path != unread
         ]
         for at, (name, path) in enumerate(maildirs):
             for other, taken in maildirs[:at]:
@@ -376,7 +396,7 @@ class _Reader:
         owners: dict[Path, str] = {}
         for pair in filter(None, pairs):
             for key, store in ((schema.LEFT, pair.left), (schema.RIGHT, pair.right)):
-                if not isinstance(store, MaildirSettings):
+                if not isinstance(store, MaildirSettings) or store.path == unread:
                     continue
                 owner = owners.setdefault(store.path, pair.name)
                 if owner != pair.name:

@@ -61,16 +61,31 @@ AnyKey: TypeAlias = Key[Any]
 
 
 def _string(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
+    if not isinstance(value, str):
         raise WrongValueError
+    if not value.strip():
+        raise WrongValueError("a string that is not empty")
+    if "\0" in value:
+        raise WrongValueError("a string without NUL")
     return value
 
 
 def _host(value: object) -> str:
+    from mailtwin.config.address import is_host  # as in `_path`
+
     host = _string(value).strip("[]").lower()
-    if any(char in " \t\r\n/@?#" for char in host):
+    if any(char in " \t\r\n/@?#" for char in host) or not is_host(host):
         raise WrongValueError("the name or number of a host alone, without scheme, user or path")
     return host
+
+
+def _user(value: object) -> str:
+    from mailtwin.config.address import has_controls  # as in `_path`
+
+    user = _string(value)
+    if has_controls(user):
+        raise WrongValueError("a string without line breaks and other control characters")
+    return user
 
 
 def _boolean(value: object) -> bool:
@@ -148,7 +163,9 @@ def optional(kind: Kind[T]) -> Kind[T | None]:
 
 E = TypeVar("E", bound=Enum)
 STRING = Kind("a string", _string)
+STORE_TYPE = Kind('"imap" or "maildir"', _string)
 HOST = Kind("a host", _host)
+USER_NAME = Kind("a string", _user)
 BOOLEAN = Kind("true or false", _boolean)
 PORT: Kind[int | None] = Kind("a number from 1 to 65535", _port)
 PATH = Kind("a path", _path)
@@ -160,11 +177,11 @@ NAMES = Kind("a table of mailbox names", _names)
 
 # --- keys -----------------------------------------------------------------------------------------------------------
 
-TYPE = Key("type", STRING, "", 'The kind of store: `"imap"` or `"maildir"`.', required=True)
+TYPE = Key("type", STORE_TYPE, "", 'The kind of store: `"imap"` or `"maildir"`.', required=True)
 
 HOST_KEY = Key("host", HOST, "", "The server's name or address.", required=True)
 USER = Key(
-    "user", STRING, "", "Who logs in, as the server wants it: often the whole mail address.", required=True
+    "user", USER_NAME, "", "Who logs in, as the server wants it: often the whole mail address.", required=True
 )
 TLS = Key(
     "tls",
