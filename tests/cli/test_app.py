@@ -56,7 +56,9 @@ def test_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_no_command_is_a_request_for_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run([]) == ExitCode.USAGE
-    assert "Commands:" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert shown.startswith("Usage: mailtwin ")
+    assert "Commands:" in shown
 
 
 def test_choices_are_those_of_the_configuration() -> None:

@@ -142,6 +142,7 @@ ADDRESSES = [
     (("maildir:~/Mail", "maildir:Mail/../Mail"), "Both sides are"),
     (("maildir:~/Mail", "maildir:~/Mail/.Sub"), "Both sides are"),
     (("home", "maildir:~/Mail"), "not the address of a mail store"),
+    (("--config", "c.toml", "imaps://me@h/", "maildir:~/Mail"), "as well as --config"),
     (("imaps://me:secret-word@h/", "maildir:~/Mail"), "holds a password"),
     (("imap://me@h/?tls=of", "maildir:~/Mail"), "tls=of"),
 ]
@@ -158,6 +159,7 @@ USAGE = [
     (("snyc",), "No such command 'snyc'"),
     (("sync", "--qiet"), "No such option"),
     (("sync", "--direction", "up"), "'up' is not one of"),
+    (("sync", "--state-dir", ""), "An empty path"),
 ]
 
 

@@ -61,6 +61,16 @@ async def test_plan_of_a_maildir_to_come_creates_nothing(program: Program) -> No
     assert list(program.home.iterdir()) == []
 
 
+async def test_plan_of_a_directory_with_other_things_in_it(program: Program) -> None:
+    """A fresh disk holds `lost+found`; what `sync` would do there is to begin a Maildir."""
+    mail, _ = account(3)
+    (program.home / "Mail" / "lost+found").mkdir(parents=True)
+    async with serving(mail) as (_, address):
+        for command in ("plan", "check", "sync"):
+            ended = await program.run(command, address, "maildir:~/Mail")
+            assert ended.code == ExitCode.OK, ended.err
+
+
 async def test_check_shows_the_map(program: Program) -> None:
     mail, _ = account(1, mailboxes=("INBOX", "Sent", "Trash"))
     async with serving(mail) as (_, address):
@@ -75,6 +85,15 @@ async def test_check_shows_the_map(program: Program) -> None:
         "Trash  -      excluded",
     ]
     assert list(program.home.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", ["?layout=nested", "/100%25"])
+async def test_the_title_is_what_was_typed(program: Program, options: str) -> None:
+    mail, _ = account(1)
+    async with serving(mail) as (_, address):
+        target = f"maildir:{program.home}/Mail{options}"
+        planned = await program.run("plan", address, target)
+    assert planned.out.splitlines()[0] == f"{address} <-> {target}"
 
 
 async def test_status(program: Program) -> None:

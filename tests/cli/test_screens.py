@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -255,6 +256,15 @@ def test_check_as_text() -> None:
     assert err.getvalue() == "problem: &bad (left): no such name\n"
 
 
+def test_a_run_that_was_cut_short_does_not_say_how_much_it_did() -> None:
+    run = RunRecord(1, "sync", 1e9, 1e9 + 1, "interrupted", {"adopted": 0})
+    assert words.run_counts(run) == "not counted"
+    run = dataclasses.replace(run, counts={"adopted": 3})
+    assert words.run_counts(run) == "3 recognised on both sides, or more"
+    run = dataclasses.replace(run, outcome="not in step", counts={})
+    assert words.run_counts(run) == "nothing to do"
+
+
 def test_status_as_text() -> None:
     screen, out, _ = text_screen()
     screen.status(STATUS)
@@ -266,7 +276,7 @@ def test_status_as_text() -> None:
     ]
     copy = "UID 9 of the left (2.0 KiB, SHA-256 abababababababab)"
     assert lines[4] == f"unresolved: INBOX: {copy}: stored on the other side, and not found there"
-    assert lines[6].endswith("  sync  running, or killed  nothing to do")
+    assert lines[6].endswith("  sync  running, or killed  not counted")
     assert lines[7].endswith("  sync  in step             3 recognised on both sides")
 
 

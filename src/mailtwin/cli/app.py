@@ -22,7 +22,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 DIRECTIONS = ("two-way", "left-to-right", "right-to-left")
 REMOVALS = ("propagate", "keep", "restore")
 LAYOUTS = ("auto", "maildir++", "nested")
-_PATH = click.Path(path_type=Path)
+
+
+class _Place(click.Path):
+    """A path, absolute. Shells leave the `~` in `--state-dir=~/x` alone."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if not value:
+            self.fail("An empty path.", param, ctx)
+        from mailtwin.config.address import absolute  # late: help needs none of it
+
+        return absolute(str(value))
+
+
+_PATH = _Place()
 
 EPILOG = f"""\b
 Exit codes:
@@ -146,6 +159,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return int(commands.main(arguments, prog_name="mailtwin", standalone_mode=False) or 0)
     except click.exceptions.Exit as ended:
         return ended.exit_code
+    except click.exceptions.NoArgsIsHelpError as wrong:
+        errors.write(wrong.format_message())
+        return ExitCode.USAGE
     except click.ClickException as wrong:
         for line in _usage_lines(wrong):
             errors.write(line)

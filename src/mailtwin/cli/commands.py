@@ -157,7 +157,7 @@ def _each(options: Options, work: Callable[[Built, Screen], ExitCode], *, narrat
 def _all(options: Options, screen: Screen, work: Callable[[Built, Screen], ExitCode]) -> Iterable[ExitCode]:
     for settings in find_pairs(options.targets, options.overrides):
         built = build_pair(settings, ask_at_terminal, approve_removals=options.approve_removals)
-        screen.begin(built.name, built.pair.left.address, built.pair.right.address)
+        screen.begin(built.name, settings.left.address, settings.right.address)
         try:
             yield work(built, screen)
         except MailtwinError as error:

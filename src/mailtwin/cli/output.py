@@ -5,13 +5,19 @@ Names and refusals come from servers. What could move the cursor or recolour the
 
 from __future__ import annotations
 
+import locale
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
 from mailtwin.errors import MailtwinError
 
+IN_UTF8 = ["-X", "utf8"]
+"""The interpreter's options with which `mailtwin.cli.main` starts it anew."""
+
+STANDARD_ERROR = 2
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
 
 
@@ -51,11 +57,29 @@ def _discard_from_now_on(stream: TextIO) -> None:
 
 
 def prepare_streams() -> None:
-    """Characters that the terminal's encoding lacks are shown escaped instead of ending the program."""
+    """Makes all three streams usable, whoever called: closed ones lead nowhere.
+
+    Characters that the terminal's encoding lacks are shown escaped instead of ending the program.
+    """
+    _open_what_is_closed()
+    # The option is given where the locale is not UTF-8, see `mailtwin.cli.main`; the terminal still is what it is.
+    encoding = locale.getencoding() if sys.orig_argv[1:3] == IN_UTF8 else None
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
+            reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+def _open_what_is_closed() -> None:
+    """Otherwise one of our files would get the number of a stream, and what others write there."""
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    while descriptor <= STANDARD_ERROR:
+        os.set_inheritable(descriptor, True)
+        descriptor = os.dup(descriptor)
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - it stays open as long as we run
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -181,7 +181,7 @@ class TextScreen(Screen):
         self.table(
             ("began", "run", "outcome", "done"),
             [
-                (local_time(run.began), run.command, outcome(run), words.run_counts(run.counts))
+                (local_time(run.began), run.command, outcome(run), words.run_counts(run))
                 for run in status.runs
             ],
         )

@@ -29,6 +29,11 @@ class Overrides:
 def find_pairs(targets: Sequence[str], overrides: Overrides) -> list[PairSettings]:
     """The pairs that `targets` name, with the overrides applied. Raises ConfigurationError."""
     if any(map(is_address, targets)):
+        if overrides.config is not None:
+            raise ConfigurationError(
+                f"Found addresses as well as --config {overrides.config}; expected one of them.",
+                hint="A pair of addresses uses nothing of the configuration; name a pair of it instead.",
+            )
         pairs = [_pair_of_addresses(targets)]
     else:
         pairs = _configured(targets, overrides.config)

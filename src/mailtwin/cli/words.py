@@ -29,6 +29,7 @@ from mailtwin.planner.operations import (
     StoreFlags,
     Unresolved,
 )
+from mailtwin.state import RunRecord
 
 PHASES: Mapping[Phase, str] = {
     Phase.RESET: "pairing anew",
@@ -88,10 +89,16 @@ def counts(done: Counts) -> str:
     return ", ".join(parts) or "nothing to do"
 
 
-def run_counts(done: Mapping[str, int]) -> str:
-    """The counts of a run as the state keeps them; those of another version are passed over."""
+def run_counts(run: RunRecord) -> str:
+    """The counts of a run as the state keeps them; those of another version are passed over.
+
+    A run that was cut short counted only the mailboxes that it finished.
+    """
     known = {field.name for field in fields(Counts)}
-    return counts(Counts(**{name: count for name, count in done.items() if name in known}))
+    done = Counts(**{name: count for name, count in run.counts.items() if name in known})
+    if run.outcome in ("in step", "not in step"):
+        return counts(done)
+    return f"{counts(done)}, or more" if any(done.as_dict().values()) else "not counted"
 
 
 def mailbox_line(result: MailboxResult) -> str:
