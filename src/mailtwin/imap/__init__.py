@@ -3,6 +3,10 @@
 Usable alone, with nothing but the standard library. In the order of the data's way: `framing` (bytes to frames),
 `parser` (frames to `responses`), `state` (what they make true), `connection` (which command they answer); and back:
 `commands`, `encode`, `outgoing`. `quirks` names what servers do that no RFC says.
+
+What few sessions need is imported by those that do: `extensions`, `fetchdata`, `rarecodes` (what rarer responses,
+attributes and codes say), `linelimits` (how long a command may be), the rarer modules of `commands`.
+`python -m mailtwin.imap parse` shows what a server said as JSON.
 """
 
 from mailtwin.imap import commands, responses

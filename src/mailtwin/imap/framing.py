@@ -199,6 +199,12 @@ class Framer:
         """Whether we are between two responses: an end of the connection here is clean."""
         return self._start == self._end and not self._segments and not self._stream_left
 
+    def begun(self, bytes_max: int) -> bytes:
+        """The first bytes of the response that is not complete, with `""` for its literals."""
+        text = b'""'.join((*self._segments, b"")) if self._segments else b""
+        unread = self._view[self._start : min(self._end, self._start + bytes_max)]
+        return (text + bytes(unread))[:bytes_max]
+
     # --- framing ---
 
     def next(self) -> FrameEvent | None:

@@ -103,6 +103,16 @@ def parse_plain(frame: Frame) -> Response:
         return Unparsed(first[:RAW_BYTES_MAX], str(error), name)
 
 
+def head_of(segment: bytes) -> tuple[str, int | None] | None:
+    """The upper-case name of an untagged response, and the number before it (None where there is none that counts)."""
+    head = _HEAD.match(segment)
+    if head is None:
+        return None
+    digits = head[1]
+    count = int(digits) if digits is not None and len(digits) <= 20 else None
+    return head[2].decode("ascii").upper(), count
+
+
 def parse_literal_place(prefix: bytes) -> tuple[Fetch, str] | None:
     """Where a streamed literal belongs, from `LiteralStart.prefix`: what its FETCH said so far and the body section.
 
@@ -117,12 +127,12 @@ def parse_literal_place(prefix: bytes) -> tuple[Fetch, str] | None:
 
 
 def _untagged(reader: Reader, name: str, digits: bytes | None) -> Untagged:
-    if name in _NUMBERED:
+    if name in NUMBERED:
         if digits is None:
             raise Malformed("its number is missing")
-        return _NUMBERED[name](reader, digits)
-    if digits is None and name in _NAMED:
-        return _NAMED[name](reader)
+        return NUMBERED[name](reader, digits)
+    if digits is None and name in NAMED:
+        return NAMED[name](reader)
     return _other(reader, name, digits)
 
 
@@ -168,7 +178,7 @@ def _uid_fetch(reader: Reader, digits: bytes) -> Fetch:
     return parse_fetch(reader, 0, number(digits, low=1))
 
 
-_NUMBERED: dict[str, Callable[[Reader, bytes], Untagged]] = {
+NUMBERED: dict[str, Callable[[Reader, bytes], Untagged]] = {
     "EXISTS": _exists,
     "EXPUNGE": _expunge,
     "FETCH": _fetch,
@@ -375,7 +385,7 @@ def _server_id(reader: Reader) -> ServerId:
     )
 
 
-_NAMED: dict[str, Callable[[Reader], Untagged]] = {
+NAMED: dict[str, Callable[[Reader], Untagged]] = {
     "CAPABILITY": _capability,
     "ENABLED": _enabled,
     "ESEARCH": _esearch,

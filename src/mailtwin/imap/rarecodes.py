@@ -56,7 +56,7 @@ def _numbers(raw: bytes) -> Arguments:
 
 
 def _message_limit(raw: bytes) -> Arguments:
-    """MESSAGELIMIT (RFC 9738 section 3): the limit, and the lowest UID that was not processed if there is one."""
+    """MESSAGELIMIT (RFC 9738 section 3): the limit, and perhaps the lowest UID that was still processed."""
     found = _numbers(raw)
     if len(found) not in (1, 2):
         raise Malformed("not a limit")
