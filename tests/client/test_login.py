@@ -336,14 +336,26 @@ async def test_certificates(
     ) as endpoint:
         with pytest.raises(TlsError, match=words) as caught:
             await Session.open(endpoint, credentials, timeouts=timeouts)
-    assert "nothing was sent" in caught.value.message
+    assert "no password was sent" in caught.value.message
     assert ("--ca-file" in caught.value.hint) == (not trust)
 
 
-async def test_a_ca_file_that_is_none(credentials: Credentials) -> None:
-    here = Endpoint("127.0.0.1", 1, "tls", ca_file=Path(__file__))
-    with pytest.raises(TlsError, match="not a file of certificates"):
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        (Path(__file__), r"not a file of certificates \(PEM\)$"),
+        (Path("/nowhere/ca.pem"), "the certificates cannot be read: No such file or directory$"),
+    ],
+)
+async def test_a_ca_file_that_is_none(file: Path, words: str, credentials: Credentials) -> None:
+    here = Endpoint("127.0.0.1", 1, "tls", ca_file=file)
+    with pytest.raises(TlsError, match=words) as caught:
         await Session.open(here, credentials)
+    assert caught.value.hint
+
+
+def test_a_number_with_colons_is_told_from_its_port() -> None:
+    assert str(Endpoint("::1", 143, "plain")) == "[::1]:143"
 
 
 # --- who is there at all ---
@@ -351,8 +363,9 @@ async def test_a_ca_file_that_is_none(credentials: Credentials) -> None:
 
 async def test_tls_to_a_port_that_speaks_plain(credentials: Credentials, timeouts: Timeouts) -> None:
     async with scripted([b"* OK hi\r\n", Stall()], whole=False) as endpoint:
-        with pytest.raises(RemoteProtocolError, match="does not speak TLS"):
+        with pytest.raises(RemoteProtocolError, match="does not speak TLS") as caught:
             await Session.open(Endpoint(endpoint.host, endpoint.port, "tls"), credentials, timeouts=timeouts)
+    assert "imap://" in caught.value.hint
 
 
 async def test_plain_to_a_port_that_speaks_tls(credentials: Credentials) -> None:

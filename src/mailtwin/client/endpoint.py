@@ -51,7 +51,7 @@ class Endpoint:
         return self.security != "plain" or _is_loopback(self.host)
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from copy import copy
+from pathlib import Path
 
 from mailtwin.client.endpoint import Endpoint, Place
 from mailtwin.errors import MailtwinError, RemoteProtocolError, TlsError, UnreachableError
@@ -15,6 +16,8 @@ _OTHER_NAME = frozenset({62, 64})
 _NOT_TLS = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
 )
+HINT_PORT = 'imaps:// (tls = "implicit") usually is on port 993, imap:// (tls = "starttls") on port 143'
+_HINT_PEM = "a PEM file begins with -----BEGIN CERTIFICATE-----"
 _HINT_CA = "if this is your own server, give its certificate or its authority's with --ca-file"
 
 
@@ -41,7 +44,7 @@ def tls_failure(endpoint: Endpoint, error: ssl.SSLError) -> MailtwinError:
     if reason in _NOT_TLS:
         return RemoteProtocolError(
             f"{endpoint}: the server does not speak TLS on this port",
-            hint="port 993 is for tls; port 143 is for starttls",
+            hint=HINT_PORT,
         )
     said = reason.replace("_", " ").lower() or str(error)
     return TlsError(f"{endpoint}: TLS could not be established: {said}")
@@ -50,18 +53,29 @@ def tls_failure(endpoint: Endpoint, error: ssl.SSLError) -> MailtwinError:
 def _certificate_failure(endpoint: Endpoint, error: ssl.SSLCertVerificationError) -> TlsError:
     code = error.verify_code
     if code in _EXPIRED:
-        return TlsError(f"{endpoint}: the server's certificate has expired; nothing was sent")
+        return TlsError(f"{endpoint}: the server's certificate has expired; no password was sent")
     if code in _NOT_YET_VALID:
         hint = "check this machine's clock"
-        return TlsError(f"{endpoint}: the server's certificate is not valid yet; nothing was sent", hint=hint)
+        return TlsError(
+            f"{endpoint}: the server's certificate is not valid yet; no password was sent", hint=hint
+        )
     if code in _OTHER_NAME:
         return TlsError(
-            f"{endpoint}: the server's certificate is for another name than {endpoint.host!r}; nothing was sent",
+            f"{endpoint}: the server's certificate is for another name than {endpoint.host!r}; no password was sent",
             hint="use the host name that the certificate is for",
         )
     return TlsError(
-        f"{endpoint}: the server's certificate is not trusted ({error.verify_message}); nothing was sent",
+        f"{endpoint}: the server's certificate is not trusted ({error.verify_message}); no password was sent",
         hint=_HINT_CA,
+    )
+
+
+def certificates_failure(file: Path | None, error: OSError) -> TlsError:
+    """The error for a file of certificates to trust that cannot be used."""
+    if isinstance(error, ssl.SSLError):
+        return TlsError(f"{file}: not a file of certificates (PEM)", hint=_HINT_PEM)
+    return TlsError(
+        f"{file}: the certificates cannot be read: {error.strerror or error}", hint="correct its path"
     )
 
 

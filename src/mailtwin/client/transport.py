@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from mailtwin.client.endpoint import Endpoint
-from mailtwin.client.failures import connect_failure
-from mailtwin.errors import MailtwinError, StorageError, TlsError, UnreachableError
+from mailtwin.client.failures import certificates_failure, connect_failure
+from mailtwin.errors import MailtwinError, StorageError, UnreachableError
 from mailtwin.imap import Connection
 
 if TYPE_CHECKING:
@@ -277,8 +277,7 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
         changed_ns = endpoint.ca_file.stat().st_mtime_ns if endpoint.ca_file is not None else 0
         return _tls_context(endpoint.ca_file, changed_ns)
     except OSError as error:
-        why = error.strerror or str(error)
-        raise TlsError(f"{endpoint.ca_file}: not a file of certificates (PEM): {why}") from error
+        raise certificates_failure(endpoint.ca_file, error) from error
 
 
 @lru_cache(maxsize=16)
