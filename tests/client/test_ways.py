@@ -323,6 +323,7 @@ MECHANISMS: list[MechanismName] = ["plain", "login", "cram-md5", "scram-sha-1", 
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.servers
 @pytest.mark.parametrize("kind", ["dovecot", "cyrus"])
 async def test_passwords(kind: str, mechanism: MechanismName, request: pytest.FixtureRequest) -> None:
     server: RealServer = request.getfixturevalue(kind)

@@ -36,7 +36,7 @@ from mailtwin.imap import (
     Received,
     SessionState,
 )
-from mailtwin.imap.commands import Command, Idle, Logout, StartTls, Taken
+from mailtwin.imap.commands import Command, Idle, Logout, Noop, StartTls, Taken
 from mailtwin.imap.encode import Name, name_bytes, name_text
 from mailtwin.imap.responses import Continuation, Status
 
@@ -185,31 +185,62 @@ class Session:
                     if not isinstance(event.response, Continuation):
                         yield event.response
 
-    async def idle(self, *, max_s: float = IDLE_S_MAX) -> AsyncGenerator[Taken, None]:
+    async def idle(self, *, max_s: float = IDLE_S_MAX, renew: bool = False) -> AsyncGenerator[Taken, None]:
         """What the server tells unasked (RFC 2177), until `max_s` are over or `stop_idle` is called.
 
-        Raises `Refused` when the server will not, and UnreachableError and its kin.
+        With `renew` IDLE is said again every `max_s`, and nothing is missed in between; only a server that ends it by
+        itself ends this, too. Raises `Refused` when the server will not, and UnreachableError and its kin.
         """
         with self._exclusive():
             self._idle_stopped = False
-            handle = self._begin(Idle())
+            self._catch_up()
             loop = asyncio.get_running_loop()
-            end = loop.time() + max_s
-            while not handle.ended:
-                event = await self._next_until(end)
-                if event is None:
-                    self._connection.done()
-                    event = await self._next()
-                if isinstance(event, Ended):
-                    error = _result(handle, event.status).error(self.endpoint.host)
-                    if error is not None:
-                        raise error
-                elif isinstance(event, Received) and handle in event.takers:
-                    assert not isinstance(event.response, Continuation)
-                    yield event.response
+            again = True
+            while again:
+                again = False
+                handle = self._connection.send(Idle())
+                end = loop.time() + max_s
+                while not handle.ended:
+                    event = await self._next_until(end)
+                    if event is None:
+                        again = renew and not self._idle_stopped
+                        self._connection.done()
+                        event = await self._next()
+                    if isinstance(event, Ended):
+                        self._raise_refusal(event)
+                    elif isinstance(event, Received) and handle in event.takers:
+                        assert not isinstance(event.response, Continuation)
+                        yield event.response
+
+    async def listen(self, *, renew_s: float = IDLE_S_MAX) -> AsyncGenerator[Taken, None]:
+        """Everything that the server says without being asked and without IDLE, until `stop_idle` is called.
+
+        That is what NOTIFY brings (RFC 5465), and what came since the last command is part of it. NOOP is said after
+        each `renew_s`, for the server's timer and to find out what it does not tell by itself. Raises `Refused` when
+        the server refuses that, and UnreachableError and its kin.
+        """
+        with self._exclusive():
+            self._idle_stopped = False
+            loop = asyncio.get_running_loop()
+            while not self._idle_stopped:
+                event = await self._next_until(loop.time() + renew_s)
+                if event is None and not self._idle_stopped:
+                    self._connection.send(Noop())
+                while event is not None or self._connection.in_flight:
+                    event = event or await self._next()
+                    if isinstance(event, Ended):
+                        self._raise_refusal(event)
+                    elif isinstance(event, Received) and not isinstance(event.response, Continuation):
+                        yield event.response
+                    event = None
+
+    def _raise_refusal(self, event: Ended) -> None:
+        error = _result(event.handle, event.status).error(self.endpoint.host)
+        if error is not None:
+            raise error
 
     def stop_idle(self) -> None:
-        """Ends `idle` soon; may be called by any task of the loop."""
+        """Ends `idle` and `listen` soon; may be called by any task of the loop."""
         self._idle_stopped = True
         self._wire.wake()
 

@@ -1,0 +1,63 @@
+"""Waiting for changes: of the selected mailbox, or of many at once with NOTIFY (RFC 5465).
+
+What comes only says *that* something happened and when to look; it never decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from enum import Enum
+from typing import Final
+
+from mailtwin.client.session import IDLE_S_MAX, Session
+from mailtwin.imap.commands import Taken
+from mailtwin.imap.commands.notify import Notify, Watch
+from mailtwin.imap.responses import Status
+
+POLL_S: Final = 60.0
+"""Between two looks at a mailbox on a server without IDLE."""
+
+
+class Gap(Enum):
+    """The server has stopped telling, and some of what happened was not told: look at everything, then ask again."""
+
+    OVERFLOW = "overflow"
+
+
+async def changes(
+    session: Session, *, renew_s: float = IDLE_S_MAX, poll_s: float = POLL_S
+) -> AsyncGenerator[Taken, None]:
+    """What happens in the selected mailbox, until `session.stop_idle`: by IDLE, or without it by NOOP each `poll_s`.
+
+    `renew_s` has to stay below 29 minutes (RFC 2177). Raises `Refused`, UnreachableError and its kin.
+    """
+    news = session.idle(max_s=renew_s, renew=True) if session.has("IDLE") else session.listen(renew_s=poll_s)
+    async with aclosing(news):
+        async for one in news:
+            yield one
+
+
+async def notifications(
+    session: Session, watches: Sequence[Watch], *, renew_s: float = IDLE_S_MAX
+) -> AsyncGenerator[Taken | Gap, None]:
+    """What happens where `watches` say, until `session.stop_idle`: first a STATUS of each mailbox watched.
+
+    After `Gap.OVERFLOW` (the server could not keep up and has ended NOTIFY) the stream ends. Raises `Refused` when the
+    server has no NOTIFY or will not watch that, UnreachableError and its kin.
+    """
+    result = await session.run(Notify(tuple(watches), status=True))
+    for response in result.responses:
+        yield response
+    async with aclosing(session.listen(renew_s=renew_s)) as news:
+        async for one in news:
+            if _is_overflow(one):
+                yield Gap.OVERFLOW
+                return
+            yield one
+
+
+def _is_overflow(response: Taken) -> bool:
+    if not isinstance(response, Status) or response.code is None:
+        return False
+    return response.code.name == "NOTIFICATIONOVERFLOW"

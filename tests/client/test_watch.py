@@ -1,0 +1,211 @@
+"""Waiting for changes: IDLE that is renewed, NOOP where there is no IDLE, NOTIFY and what it could not tell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import pytest
+from tests.client.scripted import Stall, Step, greeting, scripted
+from tests.client.test_real_servers import endpoint, someone
+
+from mailtwin.client import Credentials, Refused, Session, Timeouts
+from mailtwin.client.watch import Gap, changes, notifications
+from mailtwin.errors import ThrottledError, UnreachableError
+from mailtwin.imap import commands as c
+from mailtwin.imap import responses as r
+from mailtwin.imap.commands.notify import Watch
+from mailtwin.testing.realservers import RealServer
+
+NOBODY = Credentials("user")
+SELECT: list[Step] = ['A1 SELECT "INBOX"', b"* 3 EXISTS\r\nA1 OK in\r\n"]
+PERSONAL = Watch("personal", ("MessageNew", "MessageExpunge"))
+NOTIFY = "A1 NOTIFY SET STATUS (personal (MessageNew MessageExpunge))"
+
+
+async def heard(
+    session: Session,
+    news: AsyncGenerator[object, None],
+    *,
+    until: object | None = None,
+    patience_s: float = 5,
+) -> list[object]:
+    """What `news` tells, up to its end, or up to `until`, where it is stopped."""
+    told: list[object] = []
+    async with asyncio.timeout(patience_s), aclosing(news):
+        async for one in news:
+            told.append(one)
+            if one == until:
+                session.stop_idle()
+    return told
+
+
+async def test_idle_is_renewed_and_nothing_is_missed() -> None:
+    script: list[Step] = [
+        greeting("IDLE"),
+        *SELECT,
+        "A2 IDLE",
+        b"+\r\n* 4 EXISTS\r\n",
+        "DONE",
+        b"* 5 EXISTS\r\nA2 OK\r\n* 6 EXISTS\r\n",
+        "A3 IDLE",
+        b"* 7 EXISTS\r\n+\r\n",
+        "DONE",
+        b"A3 OK\r\n",
+        "A4 IDLE",
+        b"+\r\n* 8 EXISTS\r\n",
+        "DONE",
+        b"A4 OK\r\n",
+        "A5 NOOP",
+        b"A5 OK\r\n",
+    ]
+    async with scripted(script) as place:
+        session = await Session.open(place, NOBODY)
+        await session.run(c.Select("INBOX"))
+        told = await heard(session, changes(session, renew_s=0.05), until=r.Exists(8))
+        assert told == [r.Exists(count) for count in range(4, 9)]
+        await session.run(c.Noop())
+        await session.abort()
+
+
+async def test_a_server_that_ends_idle_by_itself_is_not_asked_for_ever() -> None:
+    async with scripted([greeting("IDLE"), *SELECT, "A2 IDLE", b"+\r\nA2 OK enough\r\n", Stall()]) as place:
+        session = await Session.open(place, NOBODY)
+        await session.run(c.Select("INBOX"))
+        assert await heard(session, changes(session)) == []
+        await session.abort()
+
+
+async def test_without_idle() -> None:
+    script: list[Step] = [
+        greeting(),
+        *SELECT,
+        b"* 7 EXISTS\r\n",
+        "A2 NOOP",
+        b"* 5 EXISTS\r\nA2 OK\r\n",
+        "A3 NOOP",
+        b"* 1 EXPUNGE\r\nA3 OK\r\n* 4 EXISTS\r\n",
+        Stall(),
+    ]
+    async with scripted(script) as place:
+        session = await Session.open(place, NOBODY)
+        await session.run(c.Select("INBOX"))
+        told = await heard(session, changes(session, poll_s=0.05), until=r.Exists(4))
+        assert r.Exists(5) in told
+        await session.abort()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"A2 NO no\r\n", Refused),
+        (b"A2 NO [LIMIT] slower\r\n", ThrottledError),
+        (b"* BYE Session expired\r\n", UnreachableError),
+    ],
+)
+async def test_a_refusal_ends_the_watch(answer: bytes, error: type[Exception]) -> None:
+    async with scripted([greeting(), *SELECT, "A2 NOOP", answer, Stall()], whole=False) as place:
+        session = await Session.open(place, NOBODY)
+        await session.run(c.Select("INBOX"))
+        with pytest.raises(error):
+            await heard(session, changes(session, poll_s=0.01))
+        await session.abort()
+
+
+async def test_a_dead_line_is_found_out() -> None:
+    async with scripted([greeting(), *SELECT, "A2 NOOP", Stall()]) as place:
+        session = await Session.open(place, NOBODY, timeouts=Timeouts(reply=0.1))
+        await session.run(c.Select("INBOX"))
+        with pytest.raises(UnreachableError, match="no answer to NOOP"):
+            await heard(session, changes(session, poll_s=0.01))
+
+
+async def test_notify() -> None:
+    script: list[Step] = [
+        greeting("NOTIFY"),
+        NOTIFY,
+        b"* STATUS a (MESSAGES 1)\r\n* STATUS b (MESSAGES 2)\r\nA1 OK\r\n* STATUS a (MESSAGES 3)\r\n",
+        "A2 NOOP",
+        b'* LIST () "/" new\r\n* STATUS b (MESSAGES 4)\r\nA2 OK\r\n',
+        b"* STATUS b (MESSAGES 5)\r\n",
+        Stall(),
+    ]
+    last = r.MailboxStatus(b"b", {"MESSAGES": 5})
+    async with scripted(script) as place:
+        session = await Session.open(place, NOBODY)
+        told = await heard(session, notifications(session, [PERSONAL], renew_s=0.05), until=last)
+        counts = [(one.name, one.items["MESSAGES"]) for one in told if isinstance(one, r.MailboxStatus)]
+        assert counts == [(b"a", 1), (b"b", 2), (b"a", 3), (b"b", 4), (b"b", 5)]
+        assert any(isinstance(one, r.ListItem) for one in told)
+        await session.abort()
+
+
+async def test_what_a_server_could_not_tell() -> None:
+    script: list[Step] = [
+        greeting("NOTIFY"),
+        NOTIFY,
+        b"A1 OK\r\n* STATUS a (MESSAGES 3)\r\n* OK [NOTIFICATIONOVERFLOW] too much\r\n* STATUS a (MESSAGES 9)\r\n",
+        "A2 NOOP",
+        b"A2 OK\r\n",
+    ]
+    async with scripted(script) as place:
+        session = await Session.open(place, NOBODY)
+        told = await heard(session, notifications(session, [PERSONAL]))
+        assert told == [r.MailboxStatus(b"a", {"MESSAGES": 3}), Gap.OVERFLOW]
+        assert session.is_open
+        await session.run(c.Noop())
+        await session.abort()
+
+
+async def test_notify_refused() -> None:
+    answer = b"A1 NO [BADEVENT (MessageNew)] no\r\n"
+    async with scripted([greeting(), NOTIFY, answer, "A2 NOOP", b"A2 OK\r\n"]) as place:
+        session = await Session.open(place, NOBODY)
+        with pytest.raises(Refused):
+            await heard(session, notifications(session, [PERSONAL]))
+        await session.run(c.Noop())
+        await session.abort()
+
+
+# --- the real servers ---
+
+
+async def test_new_mail_is_told(imap_server: RealServer) -> None:
+    who = someone(imap_server)
+    watching = await Session.open(endpoint(imap_server), who)
+    writing = await Session.open(endpoint(imap_server), who)
+    await watching.run(c.Select("INBOX"))
+    async with asyncio.TaskGroup() as group:
+        told = group.create_task(
+            heard(watching, changes(watching, renew_s=0.7), until=r.Exists(1), patience_s=30)
+        )
+        await asyncio.sleep(1.0)
+        assert (await writing.run(c.Append.of("INBOX", b"Subject: new\r\n\r\n"))).ok
+    assert r.Exists(1) in told.result()
+    await watching.close()
+    await writing.close()
+
+
+async def test_notify_tells_of_mailboxes_that_are_not_selected(dovecot: RealServer) -> None:
+    who = someone(dovecot)
+    watching = await Session.open(endpoint(dovecot), who)
+    writing = await Session.open(endpoint(dovecot), who)
+    assert watching.has("NOTIFY")
+    await writing.run(c.Create("other"))
+    told: list[object] = []
+
+    async def watch() -> None:
+        async with asyncio.timeout(30), aclosing(notifications(watching, [PERSONAL])) as news:
+            async for one in news:
+                told.append(one)
+                if isinstance(one, r.MailboxStatus) and one.name == b"other" and one.items.get("MESSAGES"):
+                    watching.stop_idle()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(watch())
+        await asyncio.sleep(0.5)
+        assert (await writing.run(c.Append.of("other", b"Subject: new\r\n\r\n"))).ok
+    assert told
+    await watching.close()
+    await writing.close()
