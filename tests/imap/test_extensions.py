@@ -43,6 +43,7 @@ SAID: list[tuple[bytes, object]] = [
     (b'* QUOTA "" (STORAGE 10 512)', Quota(b"", {"STORAGE": Usage(10, 512)})),
     (b"* QUOTA x (storage 10 512 MESSAGE 3 9)", Quota(b"x", {"STORAGE": Usage(10, 512), "MESSAGE": Usage(3, 9)})),
     (b'* QUOTA "" ()', Quota(b"", {})),
+    (b'* QUOTA "ROOT"', Quota(b"ROOT", {})),  # Courier
     (b'* QUOTA "" (STORAGE 0 9223372036854775807)', Quota(b"", {"STORAGE": Usage(0, 2**63 - 1)})),
     (b'* QUOTA {3}\r\na"b (STORAGE 1 2) ', Quota(b'a"b', {"STORAGE": Usage(1, 2)})),
     (b"* QUOTA NIL (STORAGE 1 2)", Quota(b"NIL", {"STORAGE": Usage(1, 2)})),
@@ -112,7 +113,6 @@ DAMAGED = [
     b'* QUOTA "" (STORAGE 1 9223372036854775808)',
     b'* QUOTA "" (STORAGE -1 5)',
     b'* QUOTA "" STORAGE 10 512',
-    b'* QUOTA ""',
     b"* QUOTA",
     b'* QUOTA "" (STORAGE 1 2) x',
     b"* QUOTAROOT",

@@ -67,7 +67,8 @@ class QuotaRoots:
 
 def _quota(reader: Reader) -> Quota:
     root = reader.string()
-    listed = _list(reader.value())
+    # Courier leaves the list out where nothing is limited.
+    listed = () if reader.at_end() else _list(reader.value())
     reader.expect_end()
     if len(listed) % 3:
         raise Malformed("not a list of resources with usage and limit")
