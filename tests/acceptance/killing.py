@@ -20,6 +20,7 @@ from typing import Any
 from tests.cli.running import PROGRAM
 
 RUN_S_MAX = 1_200
+_EVENTS_BEFORE_WORK = 4
 _AT_WORK = ("mailbox-started", "phase-started", "progress", "mailbox-finished")
 
 
@@ -65,9 +66,9 @@ class Twin:
         """To its end."""
         return self._run(None)
 
-    def run_killed(self, events: int) -> Run:
-        """Kills it after fewer than `events` events, if it lasts as long."""
-        return self._run(self.rng.randrange(events))
+    def run_killed(self, first: int, events: int) -> Run:
+        """Kills it when it has told of `first` to `first + events` events, if it lasts as long."""
+        return self._run(first + self.rng.randrange(events))
 
     def _run(self, kill_after: int | None) -> Run:
         with tempfile.TemporaryFile() as errors:
@@ -125,8 +126,9 @@ def bring_in_step(twin: Twin, kills: int, events: int) -> list[Run]:
     A run that ended before its moment must have ended well, and is no kill.
     """
     killed: list[Run] = []
-    for _ in range(kills):
-        run = twin.run_killed(max(2, events // kills))
+    for number in range(kills):
+        # Once while it is still connecting, perhaps; then it is at work.
+        run = twin.run_killed(_EVENTS_BEFORE_WORK if number else 0, max(2, events // kills))
         if run.killed:
             killed.append(run)
         else:
