@@ -48,15 +48,19 @@ async def authenticate(session: Session, credentials: Credentials) -> None:
     them) when the server plays false. No error shows the secret, whatever the server says.
     """
     try:
-        await _log_in(session, credentials)
+        refusal = await _log_in(session, credentials)
     except MailtwinError as error:
         clean(error, credentials)
         raise
+    if refusal is not None:
+        # Raised here, where a report of the stack cannot show what the server repeated of our words.
+        raise refusal
 
 
-async def _log_in(session: Session, credentials: Credentials) -> None:
+async def _log_in(session: Session, credentials: Credentials) -> MailtwinError | None:
+    """The reason why not, or None. Raises what ends the connection."""
     if not credentials.secret.reveal() and credentials.mechanism not in _WITHOUT_SECRET:
-        raise LoginError(
+        return LoginError(
             f"{session.endpoint.host}: the server wants {credentials.user} to log in, and there is no password",
             hint="give the store one of password_command, password_file and password_env",
         )
@@ -71,10 +75,12 @@ async def _log_in(session: Session, credentials: Credentials) -> None:
             unusable = error
             continue
         if result.ok:
-            return
+            return None
         if not _may_go_on(result, way):
             break
-    raise _failure(session, credentials, result, unusable)
+    refusal = _failure(session, credentials, result, unusable)
+    clean(refusal, credentials)
+    return refusal
 
 
 async def _attempt(session: Session, way: ways.Way, credentials: Credentials) -> Result:

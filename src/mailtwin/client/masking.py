@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterator
 
 from mailtwin.client.endpoint import Credentials
 from mailtwin.errors import MailtwinError
 
 MASK = "***"
 _RUN = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
-_PIECE_MIN = 8
-"""A shorter piece of base64 is five bytes at most, and as likely an English word."""
+_PIECE = 8
+"""So many characters of base64 in common with what was sent, and it is a piece of it."""
 
 
 def masked(text: str, who: Credentials) -> str:
@@ -25,8 +26,8 @@ def masked(text: str, who: Credentials) -> str:
         return text
     for form in (secret.replace("\\", "\\\\").replace('"', '\\"'), secret):
         text = text.replace(form, MASK)
-    sent = _encodings(who.user, secret)
-    return _RUN.sub(lambda found: MASK if _is_piece(found[0], sent) else found[0], text)
+    sent = _pieces(who.user, secret)
+    return _RUN.sub(lambda found: found[0] if sent.isdisjoint(_windows(found[0])) else MASK, text)
 
 
 def clean(error: MailtwinError, who: Credentials) -> None:
@@ -37,24 +38,23 @@ def clean(error: MailtwinError, who: Credentials) -> None:
     error.__cause__ = error.__context__ = None
 
 
-def _is_piece(run: str, sent: tuple[str, ...]) -> bool:
-    bare = run.rstrip("=")
-    return any(bare in whole or whole in bare for whole in sent)
-
-
-def _encodings(user: str, secret: str) -> tuple[str, ...]:
-    """The base64 of every response that holds the secret as it is."""
+def _pieces(user: str, secret: str) -> frozenset[str]:
+    """Every piece of the base64 of every response that holds the secret as it is, wherever it begins in it."""
     responses = (
         secret,
         f"\0{user}\0{secret}",
         f"user={user}\x01auth=Bearer {secret}\x01\x01",
         f"auth=Bearer {secret}\x01\x01",
     )
-    encoded = []
+    found: set[str] = set()
     for response in responses:
         data = response.encode("utf-8", "surrogatepass")
-        # OAUTHBEARER puts the secret at any of three offsets of a base64 group.
-        for skipped in range(3 if response.startswith("auth") else 1):
-            text = base64.b64encode(b"\0" * skipped + data).decode().rstrip("=")
-            encoded.append(text[(skipped * 4 + 2) // 3 : len(text) - 1])
-    return tuple(form for form in encoded if len(form) >= _PIECE_MIN)
+        for before in range(3):
+            text = base64.b64encode(b"\0" * before + data).decode().rstrip("=")
+            # The first characters hold bits of what stands before, the last one of what follows.
+            found.update(_windows(text[(before * 8 + 5) // 6 : -1]))
+    return frozenset(found)
+
+
+def _windows(text: str) -> Iterator[str]:
+    return (text[at : at + _PIECE] for at in range(len(text) - _PIECE + 1))

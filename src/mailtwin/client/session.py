@@ -46,7 +46,10 @@ PIPELINE_MAX: Final = 25
 """Commands in flight: servers were seen to answer BAD to fifty."""
 
 RESPONSES_MAX: Final = 5_000_000
-"""Responses kept for one command; a mailbox has fewer messages, and `stream` keeps none."""
+"""Responses to one command: a mailbox has fewer messages."""
+
+UNASKED_MAX: Final = 5_000_000
+"""Responses that answer no command, between two tagged replies: a server that says more will never stop."""
 
 IDLE_S_MAX: Final = 280.0
 """Half an hour by RFC 2177; but some servers, and many home routers, give up after five minutes."""
@@ -69,6 +72,7 @@ class Session:
         self._busy = False
         self._error: MailtwinError | None = None
         self._idle_stopped = False
+        self._unasked = 0
 
     @classmethod
     async def open(
@@ -171,6 +175,8 @@ class Session:
             literal_open = False
             while True:
                 event = await self._next()
+                if handle.taken > RESPONSES_MAX:
+                    raise _too_many(handle)
                 if isinstance(event, LiteralStart):
                     literal_open = True
                     yield event
@@ -336,11 +342,20 @@ class Session:
             self._wire.pump()
             if event is None:
                 self._wire.check()
+            self._note_unasked(event)
         except MailtwinError as error:
             self._drop(located(self.endpoint, error))
             assert self._error is not None
             raise self._error from error
         return event
+
+    def _note_unasked(self, event: Event | None) -> None:
+        if isinstance(event, Ended):
+            self._unasked = 0
+        elif isinstance(event, Received) and not event.takers:
+            self._unasked += 1
+            if self._unasked > UNASKED_MAX:
+                raise RemoteProtocolError("the server does not stop talking about what nobody asked")
 
     async def _next(self) -> Event:
         while True:
@@ -439,9 +454,7 @@ class _Batch:
             for handle in event.takers:
                 taken = self._taken[handle]
                 if len(taken) >= RESPONSES_MAX:
-                    raise RemoteProtocolError(
-                        f"{handle.command.verb} got more than {RESPONSES_MAX} responses"
-                    )
+                    raise _too_many(handle)
                 taken.append(event.response)
         elif isinstance(event, Ended):
             at = self.in_flight.pop(event.handle)
@@ -461,6 +474,10 @@ class _Batch:
             self.results[at] = _lose(self.results[at], error)
         self.in_flight.clear()
         self._sent = len(self.results)
+
+
+def _too_many(handle: Handle) -> RemoteProtocolError:
+    return RemoteProtocolError(f"{handle.command.verb} got more than {RESPONSES_MAX} responses")
 
 
 def _result(handle: Handle, status: Status | None, taken: tuple[Taken, ...] = ()) -> Result:

@@ -43,6 +43,9 @@ from mailtwin.imap.sasl import Exchange
 from mailtwin.imap.state import Phase, SessionState
 from mailtwin.imap.tokens import Malformed
 
+CHALLENGES_MAX: Final = 20
+"""Of one login: no mechanism has more than three."""
+
 STRAYS_MAX: Final = 1_000
 """`+` that nobody waits for: harmless one by one, but a server that sends nothing else is none."""
 
@@ -364,10 +367,12 @@ class Connection:
 
     def _answer(self, continuation: Continuation, exchange: Exchange) -> None:
         handle = self._alone()
+        handle.challenges += self._exchange_begun
+        if handle.challenges > CHALLENGES_MAX:
+            raise RemoteProtocolError("the server does not stop asking for something else to log in with")
         try:
             if self._exchange_begun:
                 handle.challenge = base64.b64decode(continuation.text, validate=True)
-                handle.challenges += 1
                 response = exchange.send(handle.challenge)
             else:
                 self._exchange_begun = True
