@@ -10,11 +10,10 @@ from tests.client.test_real_servers import endpoint, someone
 
 from mailtwin.client import Session
 from mailtwin.client.result import Result
-from mailtwin.errors import LocalProtocolError
 from mailtwin.imap import commands as c
 from mailtwin.imap import responses as r
 from mailtwin.imap.bodystructure import Multipart, sections
-from mailtwin.imap.commands import acl, metadata, notify, ordered, quota, switches
+from mailtwin.imap.commands import acl, metadata, notify, ordered, quota
 from mailtwin.imap.encode import OpenRange
 from mailtwin.imap.envelope import Envelope
 from mailtwin.imap.extensions import (
@@ -26,12 +25,10 @@ from mailtwin.imap.extensions import (
     QuotaRoots,
     Sorted,
     Threads,
-    UidBatches,
-    partial_of,
 )
 from mailtwin.imap.fetchdata import read
 from mailtwin.imap.linelimits import limit_of
-from mailtwin.testing.realservers import RealServer
+from mailtwin.testing.realservers import Kind, RealServer
 
 T = TypeVar("T")
 
@@ -84,9 +81,13 @@ async def session(imap_server: RealServer) -> AsyncIterator[Session]:
     await session.close()
 
 
+def on(*kinds: Kind) -> pytest.MarkDecorator:
+    """The servers that have what a test is about; `needs` makes sure that they say so."""
+    return pytest.mark.parametrize("imap_server_kind", kinds, indirect=True)
+
+
 def needs(session: Session, capability: str) -> None:
-    if not session.has(capability):
-        pytest.skip(f"{capability} is not announced")
+    assert session.has(capability), f"{capability} is not announced"
 
 
 async def uids(session: Session) -> list[int]:
@@ -136,6 +137,7 @@ async def test_structures_and_envelopes(session: Session) -> None:
         assert disposition.parameters == {"filename": b'a "b".eml'}
 
 
+@on("dovecot", "cyrus")
 async def test_every_section_can_be_fetched(session: Session) -> None:
     needs(session, "BINARY")
     result = await session.run(c.Fetch(OpenRange(1), ("BINARY.PEEK[1]", "BINARY.SIZE[1]")))
@@ -144,6 +146,7 @@ async def test_every_section_can_be_fetched(session: Session) -> None:
     assert all(read("BINARY.SIZE[1]", fetch.extra["BINARY.SIZE[1]"]) == 4 for fetch in fetches)
 
 
+@on("cyrus")
 async def test_object_identifiers(session: Session) -> None:
     needs(session, "OBJECTID")
     result = await session.run(c.Fetch(OpenRange(1), ("EMAILID", "THREADID")))
@@ -166,6 +169,7 @@ async def test_quota(session: Session) -> None:
     assert {one.root for one in values(result, Quota)} <= set(roots.roots)
 
 
+@on("dovecot", "cyrus")
 async def test_annotations(session: Session) -> None:
     needs(session, "METADATA")
     entry = "/private/comment"
@@ -198,22 +202,7 @@ async def test_rights(session: Session, imap_server: RealServer) -> None:
     assert friend.encode() not in dict(rights.entries)
 
 
-async def test_windows_and_batches(session: Session) -> None:
-    first, second, third = await uids(session)
-    if session.has("UIDBATCHES"):
-        (batches,) = values(await session.run(ordered.MakeUidBatches(500)), UidBatches)
-        assert batches.ranges[0][1] >= third
-    needs(session, "PARTIAL")
-    result = await session.run(c.Search(window=c.Window(-1, -2)))
-    (answer,) = result.responses
-    assert isinstance(answer, r.ESearch)
-    partial = partial_of(answer)
-    assert partial is not None
-    assert list(partial.numbers) == [second, third]
-    result = await session.run(c.Fetch(OpenRange(1), ("FLAGS",), window=c.Window(1, 1)))
-    assert [taken.uid for taken in result.responses if isinstance(taken, r.Fetch)] == [first]
-
-
+@on("dovecot")
 async def test_notify(session: Session) -> None:
     needs(session, "NOTIFY")
     await session.run(c.Create("elsewhere"))
@@ -224,14 +213,6 @@ async def test_notify(session: Session) -> None:
     result = await session.run(notify.Notify(watches, status=True))
     assert b"elsewhere" in {taken.name for taken in result.responses if isinstance(taken, r.MailboxStatus)}
     await session.run(notify.Notify())
-
-
-async def test_unauthenticate(session: Session) -> None:
-    needs(session, "UNAUTHENTICATE")
-    await session.run(switches.Unauthenticate())
-    assert session.state.selected is None
-    with pytest.raises(LocalProtocolError, match="not authenticated"):
-        await session.run(c.List())
 
 
 async def test_how_long_a_line_may_be(session: Session) -> None:
