@@ -173,6 +173,8 @@ STRUCTURES: list[tuple[bytes, Structure]] = [
     ),
     (b'("MESSAGE" "DELIVERY-STATUS" NIL NIL NIL "7BIT" 500 12)', Single(
         "message", "delivery-status", {}, None, None, "7bit", 500, 12)),
+    (b'("MESSAGE" "RFC822" NIL NIL NIL "7BIT" 787 12 NIL)', Single(
+        "message", "rfc822", {}, None, None, "7bit", 787, 12)),
     # Text without lines, with NIL lines, with lines that are none.
     (b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 5)', Single("text", "plain", {}, None, None, "7bit", 5)),
     (b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 5 NIL NIL ("inline" NIL) NIL NIL)', Single(
@@ -203,6 +205,8 @@ STRUCTURES: list[tuple[bytes, Structure]] = [
         extension=Extension(Disposition("attachment", {"filename": b"x"})))),
     (b'("IMAGE" "PNG" NIL NIL NIL "BASE64" 9 NIL (("x")) "en")', Single(
         "image", "png", {}, None, None, "base64", 9, extension=Extension(rest=(((b"x",),), b"en")))),
+    (b'("IMAGE" "PNG" NIL NIL NIL "BASE64" 9 NIL ("inline" NIL NIL))', Single(
+        "image", "png", {}, None, None, "base64", 9, extension=Extension(rest=((b"inline", None, None),)))),
     (b'("IMAGE" "PNG" NIL NIL NIL "BASE64" 9 NIL NIL ("en" (x)) "l")', Single(
         "image", "png", {}, None, None, "base64", 9, extension=Extension(rest=((b"en", (b"x",)), b"l")))),
     (b'("IMAGE" "PNG" NIL NIL NIL "BASE64" 9 NIL NIL NIL (x))', Single(
@@ -249,6 +253,7 @@ def test_sections_name_what_can_be_fetched() -> None:
         ("1.1", "a"), ("1.2", "b"), ("2", "rfc822"), ("2.1", "a"), ("2.2", "b"), ("3", "c"),
     ]  # fmt: skip
     assert [section for section, _ in sections(PLAIN)] == ["1"]
+    assert [section for section, _ in sections(read_structure(value_of(message)))] == ["1", "1.1", "1.2"]
 
 
 def test_structures_are_as_deep_as_lists_may_be() -> None:

@@ -87,6 +87,18 @@ def test_bytes_that_are_no_text() -> None:
     assert fetch["data"] == {"BODY[]": "a\0b", "BODY[1]": "é"}
 
 
+def test_what_is_not_what_it_should_be_is_shown_unread() -> None:
+    wire = b"* 1 FETCH (UID 5 UID 0 FLAGS NIL ENVELOPE (NIL 2) EMAILID M1)\r\n* ESEARCH UID PARTIAL (1 x)\r\n"
+    fetch, search = shown(wire)
+    assert fetch["data"] == {
+        "UID": 5,
+        "FLAGS": {"unread": None},
+        "ENVELOPE": {"unread": [None, 2]},
+        "EMAILID": {"unread": "M1"},
+    }
+    assert search["data"]["items"] == {"PARTIAL": {"unread": [1, "x"]}}
+
+
 @given(st.binary(max_size=60))
 def test_any_literal_comes_back(content: bytes) -> None:
     (fetch,) = shown(b"* 1 FETCH (BODY[] {%d}\r\n%b UID 5)\r\n" % (len(content), content))
