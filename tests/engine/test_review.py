@@ -441,3 +441,24 @@ async def test_a_full_mailbox_is_not_sent_every_message_in_vain(
         two.faults.clear()
         assert (await world.run()).in_step
         assert right.bodies() == [message(number) for number in range(6)]
+
+
+@pytest.mark.parametrize("nth", [2, 3])
+@pytest.mark.parametrize("keep", [0, 1])
+async def test_short_answers_while_messages_are_recognised_double_nothing(
+    nth: int, keep: int, tmp_path: Path
+) -> None:
+    """Two in a row: what was asked for, and whether what was left out is there at all."""
+    async with server(PLAIN) as one, server(PLAIN) as two:
+        world = World(tmp_path)
+        world.pair = replace(world.pair, left=store(one), right=store(two))
+        boxes = [next(iter(running.mail.accounts.values()))["INBOX"] for running in (one, two)]
+        for number in range(5):
+            for box in boxes:
+                box.append(message(number))
+                box.append(b"Subject: %d\r\n\r\nno Message-ID\r\n" % number)
+        two.faults.add(shorten("FETCH", nth, keep, times=2))
+        await world.run()
+        report = await world.run()
+        assert report.in_step, report.problems
+        assert [len(box) for box in boxes] == [10, 10]

@@ -272,15 +272,22 @@ class MailboxRun:
     # --- what does not work ----------------------------------------------------------------------------------------
 
     async def _set_unknowable_aside(self) -> None:
-        """Reports the messages that nobody can identify; those that merely went meanwhile are looked past."""
+        """Reports the messages that nobody can identify, asked twice; those that merely went are looked past.
+
+        What is set aside counts for nothing any more: its twin, if it has one, will be copied.
+        """
         if not self.known.unknowable - self.aside:
             return
         await self.known.observe()
+        for side in Side:
+            still = [ref for which, ref in self.known.unknowable - self.aside if which is side]
+            refs = tuple(sorted((ref for ref in still if self.known.holds(side, ref)), key=str))
+            self.known.unknowable -= {(side, ref) for ref in still}
+            if refs:
+                await self.known.identify(Identify(side, refs, "they could not be identified before"))
         for side, ref in sorted(self.known.unknowable - self.aside, key=str):
-            if self.known.holds(side, ref):
-                self.aside.add((side, ref))
-                self._problem(unreadable(self.name, side, ref))
-        self.known.unknowable &= self.aside
+            self.aside.add((side, ref))
+            self._problem(unreadable(self.name, side, ref))
 
     def _set_aside(self, side: Side, failure: CopyFailure) -> None:
         self.aside.add((side, failure.ref))

@@ -183,11 +183,11 @@ class ImapMailbox(Mailbox):
             missing &= await self._present(missing)
 
     async def _present(self, refs: set[Ref]) -> set[Ref]:
-        """Those of `refs` that the server lists."""
-        present: dict[int, Flags] = {}
-        for uids in uid_set(refs).split(SET_BYTES_MAX):
-            await self._each(c.Fetch(uids, ("UID", "FLAGS")), partial(_add_flags, present))
-        return refs & present.keys()
+        """Those of `refs` that are there, as far as a complete listing tells: an answer without them proves nothing."""
+        if not refs:
+            return refs
+        flags, complete = await self._list_flags()
+        return refs & flags.keys() if complete else refs
 
     async def _each(self, command: c.Fetch, take: Callable[[responses.Fetch], None]) -> Result:
         """Hands over the responses to a FETCH as they come, so that a large mailbox is never held; then its result.
