@@ -14,7 +14,7 @@ WORKERS ?= 2
 help:
 	@echo 'make test        lint, types, import contracts and every test, with real Dovecot, Cyrus and Courier (root)'
 	@echo 'make check       the same without the real servers and the slow tests'
-	@echo 'make acceptance  20,000 messages through kill -9, pull, push and server to server (root; half an hour)'
+	@echo 'make acceptance  20,000 messages through kill -9, pull, push and server to server (root; 15 minutes)'
 	@echo 'make bench       pull 20,000 messages (600 MB) with mailtwin and mbsync, in turn (root)'
 	@echo 'make lint        ruff, mypy and import contracts only'
 	@echo 'make demo        watch two mailboxes become one'
