@@ -9,10 +9,8 @@ from mailtwin.engine.pair import Pair
 from mailtwin.engine.report import Problem
 from mailtwin.errors import MailboxError, MessageError
 from mailtwin.model import MailboxName, Ref, Side
-from mailtwin.planner import (
-    Base,
-    Plan,
-)
+from mailtwin.planner import Base, Plan
+from mailtwin.stores.base import MailboxList
 
 
 def find_doubts(pair: Pair, name: MailboxName, base: Base, known: Known, plan: Plan) -> Iterator[Problem]:
@@ -47,3 +45,9 @@ def unreadable(name: MailboxName, side: Side, ref: Ref) -> Problem:
     """A message that is there and cannot be identified."""
     error = MessageError("the message cannot be read, so nobody can tell whether the other side has it")
     return Problem(error, name, side, ref)
+
+
+def unusable(side: Side, listed: MailboxList) -> Iterator[Problem]:
+    """Mailboxes that exist on `side` and cannot be used, by their spelling there."""
+    for spelling, why in sorted(listed.problems.items()):
+        yield Problem(MailboxError(f"{spelling}: {why}"), side=side)

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from mailtwin.errors import GuardError
 from mailtwin.model import MailboxName
-from mailtwin.planner import (
-    Base,
-    Operation,
-    Remove,
-)
+from mailtwin.planner import Base, Operation, Remove
 
 REMOVALS_UNGUARDED = 25
 """So few removals are always plausible: a person tidies up a small mailbox."""

@@ -10,11 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from mailtwin.engine.together import together
 from mailtwin.model import NO_FLAGS, Flags, Identity, Listing, MailboxName, Ref, Side, make_flags
-from mailtwin.planner import (
-    Base,
-    Identify,
-    Link,
-)
+from mailtwin.planner import Base, Identify, Link
 from mailtwin.stores.base import Mailbox, Observation
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from mailtwin.model import MailboxName, Side
-from mailtwin.planner import (
-    NameMap,
-    Policy,
-)
-from mailtwin.stores.base import Store
+from mailtwin.planner import NameMap, Policy
+from mailtwin.stores.base import Mailbox, Store
 
 
 def every_mailbox(_name: MailboxName) -> bool:
@@ -51,3 +49,13 @@ class Pair:
         wins = "flags-win" if policy.flag_change_beats_removal else "removals-win"
         twin = self.name_on(Side.RIGHT, name)
         return f"{cursor} {policy.direction.value} {policy.removals.value} {wins} {twin}"
+
+
+@asynccontextmanager
+async def open_both(pair: Pair, name: MailboxName) -> AsyncIterator[tuple[Mailbox, Mailbox]]:
+    """The mailbox that is called `name` on the left, open on both sides. Raises what opening it raises."""
+    async with (
+        pair.left.open(name) as left,
+        pair.right.open(pair.name_on(Side.RIGHT, name)) as right,
+    ):
+        yield left, right

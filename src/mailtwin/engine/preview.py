@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
-from mailtwin.engine.doubts import find_doubts, unreadable
+from mailtwin.engine.doubts import find_doubts, unreadable, unusable
 from mailtwin.engine.known import Known
 from mailtwin.engine.mailbox import make_plan, only
-from mailtwin.engine.pair import Pair
+from mailtwin.engine.pair import Pair, open_both
 from mailtwin.engine.report import (
     CheckReport,
     Listed,
@@ -21,14 +20,9 @@ from mailtwin.engine.report import (
     ignore_events,
 )
 from mailtwin.engine.sync import Survey, close, connect, survey_pair
-from mailtwin.errors import MailboxError, MailtwinError, Scope
+from mailtwin.errors import MailtwinError, Scope
 from mailtwin.model import Listing, MailboxName, Ref, Side
-from mailtwin.planner import (
-    Base,
-    CreateMailbox,
-    Identify,
-    Reset,
-)
+from mailtwin.planner import Base, CreateMailbox, Identify, Reset
 from mailtwin.state import State
 from mailtwin.stores.base import Observation
 
@@ -41,11 +35,7 @@ async def plan(pair: Pair, state: State | None, report: Reporter = ignore_events
         busy = [name for name in survey.twins if name not in survey.unchanged]
         report(Listed(len(survey.twins), len(busy), survey.operations))
         planned: list[PlannedMailbox] = []
-        problems = [
-            Problem(MailboxError(f"{spelling}: {why}"), side=side)
-            for side in Side
-            for spelling, why in sorted(survey.lists[side].problems.items())
-        ]
+        problems = [problem for side in Side for problem in unusable(side, survey.lists[side])]
         for index, name in enumerate(busy, 1):
             report(MailboxStarted(name, index, len(busy)))
             try:
@@ -81,14 +71,8 @@ class _Preview:
         }
         if missing:
             return await self._plan_new(missing.pop())
-        async with AsyncExitStack() as stack:
-            left, right = [
-                await stack.enter_async_context(
-                    self.pair.store(side).open(self.pair.name_on(side, self.name))
-                )
-                for side in Side
-            ]
-            known = Known((left, right))
+        async with open_both(self.pair, self.name) as mailboxes:
+            known = Known(mailboxes)
             await known.observe()
             return await self._settle(base, known)
 

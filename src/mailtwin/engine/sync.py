@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+from mailtwin.engine.doubts import unusable
 from mailtwin.engine.glance import Glance, glance, is_still_in_step
 from mailtwin.engine.known import Known, in_pair
 from mailtwin.engine.mailbox import SETTLE_S, MailboxRun, NeedsReconnect
-from mailtwin.engine.pair import Pair
+from mailtwin.engine.pair import Pair, open_both
 from mailtwin.engine.report import (
     Connected,
     Counts,
@@ -161,8 +161,8 @@ class PairRun:
     async def _arrange(self, survey: Survey) -> None:
         """Tells what was found and created, and executes the rest of the plan for the mailboxes themselves."""
         for side in Side:
-            for spelling, why in sorted(survey.lists[side].problems.items()):
-                self._problem(Problem(MailboxError(f"{spelling}: {why}"), side=side))
+            for problem in unusable(side, survey.lists[side]):
+                self._problem(problem)
             if not survey.lists[side].complete:
                 there = self.pair.store(side).address
                 self._problem(Problem(MailboxError(f"{there} did not list all mailboxes"), side=side))
@@ -266,11 +266,7 @@ class PairRun:
 
     async def _attempt(self, name: MailboxName, tally: Tally) -> bool:
         """Opens the mailbox on both sides and brings it in step; whether it is."""
-        async with AsyncExitStack() as stack:
-            left, right = [
-                await stack.enter_async_context(self.pair.store(side).open(self.pair.name_on(side, name)))
-                for side in Side
-            ]
+        async with open_both(self.pair, name) as (left, right):
             attempt = MailboxRun(self.pair, self.state, name, Known((left, right)), self.report)
             try:
                 return (await attempt.run()).in_step

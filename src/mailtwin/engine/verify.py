@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from mailtwin.engine.pair import Pair
+from mailtwin.engine.pair import Pair, open_both
 from mailtwin.engine.report import Comparison
 from mailtwin.engine.together import together
-from mailtwin.model import Flags, MailboxName, Side, Vocabulary, format_flags, header_fields
+from mailtwin.model import MailboxName, Side, Vocabulary, format_flags
+from mailtwin.planner.merge import shared_flags
 from mailtwin.stores.base import DigestSpool, Mailbox, Store
 
 DIFFERENCES_MAX = 1_000
@@ -52,13 +53,9 @@ async def compare(pair: Pair) -> Comparison:
 
 
 async def _compare_mailbox(pair: Pair, name: MailboxName) -> tuple[int, list[str]]:
-    left_box, right_box = (
-        pair.left.open(pair.name_on(Side.LEFT, name)),
-        pair.right.open(pair.name_on(Side.RIGHT, name)),
-    )
-    async with left_box as left, right_box as right:
+    async with open_both(pair, name) as (left, right):
         observed = [(await mailbox.observe()).listing for mailbox in (left, right)]
-        vocabularies = [listing.vocabulary for listing in observed]
+        vocabularies = (observed[Side.LEFT].vocabulary, observed[Side.RIGHT].vocabulary)
         refs = [list(listing.flags) for listing in observed]
         (left_prints, left_unreadable), (right_prints, right_unreadable) = await together(
             _prints(left, refs[Side.LEFT], vocabularies), _prints(right, refs[Side.RIGHT], vocabularies)
@@ -77,7 +74,7 @@ async def _compare_mailbox(pair: Pair, name: MailboxName) -> tuple[int, list[str
 
 
 async def _prints(
-    mailbox: Mailbox, refs: list[int | str], vocabularies: list[Vocabulary]
+    mailbox: Mailbox, refs: list[int | str], vocabularies: tuple[Vocabulary, Vocabulary]
 ) -> tuple[Counter[Print], int]:
     """Each message that can be read, and how many cannot."""
     found: Counter[Print] = Counter()
@@ -87,17 +84,11 @@ async def _prints(
         if message.error is not None:
             unreadable += 1
             continue
-        message_id = header_fields(spool.header)["message-id"].decode("utf-8", "replace")
-        flags = format_flags(_common(message.flags, vocabularies))
+        message_id = spool.fields["message-id"].decode("utf-8", "replace")
+        flags = format_flags(shared_flags(message.flags, vocabularies))
         date_s = int(message.date.timestamp())
         found[Print(spool.sha256, flags, date_s, spool.size, message_id)] += 1
     return found, unreadable
-
-
-def _common(flags: Flags, vocabularies: list[Vocabulary]) -> Flags:
-    for vocabulary in vocabularies:
-        flags = vocabulary.keep(flags)
-    return flags
 
 
 async def compare_stores(left: Store, right: Store) -> Comparison:

@@ -6,36 +6,18 @@ The base protocol is always enough: extensions make it quicker. Nothing here dec
 
 from __future__ import annotations
 
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 from mailtwin.client import Credentials, Place, Result, Session
-from mailtwin.errors import (
-    CommandRefusedError,
-    MailboxError,
-    UnreachableError,
-)
+from mailtwin.errors import CommandRefusedError, MailboxError, UnreachableError
 from mailtwin.imap import commands as c
 from mailtwin.imap import responses
 from mailtwin.imap.commands import Taken
-from mailtwin.model import (
-    MailboxName,
-    UidSet,
-)
+from mailtwin.model import MailboxName, UidSet
 from mailtwin.model.limits import MAILBOXES_MAX
-from mailtwin.stores.base import (
-    Mailbox,
-    MailboxInfo,
-    MailboxList,
-    Store,
-)
+from mailtwin.stores.base import Mailbox, MailboxInfo, MailboxList, Store
 from mailtwin.stores.imap_mailbox import CURSOR_ITEMS, ImapMailbox, cursor_of
 from mailtwin.stores.imap_names import NameProblem, Namespace
 

@@ -5,24 +5,16 @@ Read first: `imap_mailbox`.
 
 from __future__ import annotations
 
-from collections.abc import (
-    Callable,
-    Iterator,
-)
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from mailtwin.errors import (
-    MessageError,
-)
+from mailtwin.errors import MessageError
 from mailtwin.imap import LiteralChunk, LiteralStart, responses
-from mailtwin.model import Flags, Identity, Ref, header_fields, identity_of
+from mailtwin.model import Flags, Identity, Ref, identity_of
 from mailtwin.model.flags import make_flags
-from mailtwin.stores.base import (
-    Message,
-    Spool,
-)
+from mailtwin.stores.base import Message, Spool
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """The date of a message that has none."""
@@ -105,7 +97,7 @@ class Gathered:
         elif not facts.body.size and facts.size != 0:
             error = MessageError("the server hands out nothing for a message that is not empty")
         body = facts.body or self._new_spool()
-        date = facts.date or _date_in(body.header)
+        date = facts.date or _date_in(body)
         return Message(uid, facts.flags if facts.flags is not None else make_flags(()), date, body, error)
 
     def discard(self) -> None:
@@ -153,10 +145,10 @@ class Identities:
             self.found[item.uid] = identity
 
 
-def _date_in(header: bytes) -> datetime:
+def _date_in(body: Spool) -> datetime:
     """The Date field, for a message whose arrival date the server cannot tell."""
     try:
-        date = parsedate_to_datetime(header_fields(header)["date"].decode("ascii", "replace"))
+        date = parsedate_to_datetime(body.fields["date"].decode("ascii", "replace"))
     except (ValueError, OverflowError):
         return EPOCH
     return date if date.tzinfo is not None else date.replace(tzinfo=UTC)

@@ -5,32 +5,14 @@ Read first: `imap_mailbox`.
 
 from __future__ import annotations
 
-from collections.abc import (
-    Iterable,
-)
+from collections.abc import Iterable
 from typing import Protocol, cast
 
 from mailtwin.client import Result, Session
-from mailtwin.errors import (
-    MailboxError,
-    MailtwinError,
-    MessageError,
-    Scope,
-)
+from mailtwin.errors import MailboxError, MailtwinError, MessageError, Scope
 from mailtwin.imap import commands as c
-from mailtwin.model import (
-    Flags,
-    UidSet,
-)
-from mailtwin.stores.base import (
-    Delivery,
-    Message,
-    Outcome,
-    Spool,
-    Stored,
-    Target,
-    Unknown,
-)
+from mailtwin.model import Flags, UidSet
+from mailtwin.stores.base import Delivery, Message, Outcome, Spool, Stored, Target, Unknown
 
 
 class Destination(Protocol):

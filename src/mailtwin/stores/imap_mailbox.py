@@ -21,34 +21,12 @@ from functools import partial
 from typing import Literal, Protocol, cast
 
 from mailtwin.client import Refused, Result, Session
-from mailtwin.errors import (
-    CommandRefusedError,
-    MailboxError,
-    MessageError,
-    NoMailboxError,
-    Scope,
-)
+from mailtwin.errors import CommandRefusedError, MailboxError, MessageError, NoMailboxError, Scope
 from mailtwin.imap import OpenRange, responses
 from mailtwin.imap import commands as c
-from mailtwin.model import (
-    Flags,
-    Identity,
-    Listing,
-    MailboxName,
-    Ref,
-    UidSet,
-    Vocabulary,
-)
+from mailtwin.model import Flags, Identity, Listing, MailboxName, Ref, UidSet, Vocabulary
 from mailtwin.model.flags import DELETED, make_flags
-from mailtwin.stores.base import (
-    Delivery,
-    DigestSpool,
-    FlagChange,
-    Mailbox,
-    Message,
-    Observation,
-    Spool,
-)
+from mailtwin.stores.base import Delivery, DigestSpool, FlagChange, Mailbox, Message, Observation, Spool
 from mailtwin.stores.imap_bodies import EPOCH, Gathered, Identities
 from mailtwin.stores.imap_delivery import ImapDelivery
 
@@ -323,7 +301,7 @@ def cursor_of(items: Mapping[str, int | bytes]) -> str | None:
 
     A HIGHESTMODSEQ of 0 is NOMODSEQ (RFC 7162, section 3.1.2.2), a negative one nonsense that servers send.
     """
-    values = [items.get(name) for name in ("UIDVALIDITY", "UIDNEXT", "MESSAGES", "HIGHESTMODSEQ")]
+    values = [items.get(name) for name in CURSOR_ITEMS]
     if not all(isinstance(value, int) for value in values) or not all(
         cast(int, v) > 0 for v in (values[0], values[3])
     ):
