@@ -118,6 +118,11 @@ class ForeignServer(Foreign):
                 contents[name] = self._fetch(client) if int(answer[0] or b"0") else []
             return contents
 
+    def count(self, mailbox: str) -> int:
+        """How many messages a mailbox has."""
+        with closing(self._login()) as client:
+            return int(client.select(_quoted(mailbox), readonly=True)[1][0] or b"0")
+
     def _fetch(self, client: imaplib.IMAP4) -> list[Found]:
         _, parts = client.uid("FETCH", "1:*", "(UID FLAGS INTERNALDATE BODY.PEEK[])")
         found: list[Found] = []

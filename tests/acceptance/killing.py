@@ -78,7 +78,7 @@ class Twin:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=self._environ(),
+                env=self.environ(),
             )
             seen: list[bytes] = []
             first = started
@@ -105,7 +105,8 @@ class Twin:
         self.runs.append(run)
         return run
 
-    def _environ(self) -> dict[str, str]:
+    def environ(self) -> dict[str, str]:
+        """The environment of every run: a home of its own, and the passwords."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("MAILTWIN_", "XDG_"))}
         return {
             **kept,

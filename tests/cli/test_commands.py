@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from pathlib import Path
 
 import pytest
 from tests.cli.running import CERTIFICATE, Program, account, contents, serving
 
 from mailtwin.errors import ExitCode
+from mailtwin.model import INBOX, Side, make_flags
+from mailtwin.model.identity import identity_of
+from mailtwin.planner import Straggler
+from mailtwin.state import AddStraggler, State
 from mailtwin.testing.manners import GMAIL_MANNERS, SILENT_APPEND
 
 MAILBOXES = ("INBOX", "Sent", "Archive/2024")
@@ -111,6 +116,56 @@ async def test_status(program: Program) -> None:
     assert mailboxes == "3 mailboxes, 12 messages in agreement"
     assert head.split() == ["began", "run", "outcome", "done"]
     assert run.split("  ", 1)[1].startswith("sync  in step  12 copied to the right (")
+
+
+async def test_what_arrived_late_waits_for_a_decision(program: Program) -> None:
+    """The state knows that a copy was given up and sent again; then the first one arrives."""
+    mail, found = account(0)
+    body = b"Message-ID: <late@example.org>\r\nSubject: late\r\n\r\nbody\r\n"
+    (program.home / "Mail" / "cur").mkdir(parents=True)
+    for part in ("new", "tmp"):
+        (program.home / "Mail" / part).mkdir()
+    (program.home / "Mail" / "new" / "1.M1P1.host").write_bytes(body.replace(b"\r\n", b"\n"))
+    async with serving(mail) as (_, address):
+        pair = ("maildir:~/Mail", address)
+        nothing = await program.run("resolve", *pair)
+        assert (nothing.code, nothing.out.splitlines()[-1]) == (ExitCode.OK, "nothing to decide")
+        assert (await program.run("sync", *pair)).code == ExitCode.OK
+        (uid,) = found["INBOX"].uids()
+        (path,) = (program.home / "state" / "mailtwin").glob("*.db")
+        identity = identity_of(body, len(body), None)
+        assert identity is not None
+        left = f"maildir:{program.home}/Mail"
+        with State.open(path, left=left, right=address, now=time.time) as state:
+            validity = state.base(INBOX).right_validity
+            late = Straggler(Side.LEFT, "1.M1P1.host", make_flags([]), validity or "", uid, identity)
+            state.commit(INBOX, [AddStraggler(late)])
+        found["INBOX"].append(body)
+        held = await program.run("sync", *pair)
+        assert (held.code, found["INBOX"].uids()) == (ExitCode.NOT_IN_STEP, [uid, uid + 1])
+        assert f"UID {uid + 1}: an extra copy of it arrived on right late" in held.err
+        shown = await program.run("resolve", *pair)
+        assert shown.code == ExitCode.NOT_IN_STEP
+        assert shown.out.splitlines()[1:] == [
+            f"INBOX: UID {uid + 1} of the right (size unknown): an extra copy, which arrived late",
+            "1 message to decide; decide with --remove-extra or --keep-extra",
+        ]
+        assert "unresolved: INBOX: UID" in (await program.run("status", *pair)).out
+        both = await program.run("resolve", *pair, "--remove-extra", "--keep-extra")
+        assert (both.code, "not both" in both.err) == (ExitCode.USAGE, True)
+        other = await program.run("resolve", *pair, "--remove-extra", "--mailbox", "Sent")
+        assert other.out.splitlines()[-1] == "nothing to decide"
+        decided = await program.run("resolve", *pair, "--remove-extra", "--send-again", "--json")
+        assert decided.code == ExitCode.OK
+        assert [
+            (line["decision"], len(line["messages"])) for line in decided.lines if line["event"] == "resolve"
+        ] == [
+            ("send-again", 0),
+            ("remove-extra", 1),
+        ]
+        last = await program.run("sync", *pair)
+        assert last.code == ExitCode.OK, last.err
+        assert found["INBOX"].uids() == [uid]
 
 
 async def test_configured_pairs(program: Program) -> None:

@@ -34,16 +34,19 @@ from mailtwin.engine.report import (
     Progress,
     RunReport,
 )
+from mailtwin.engine.resolving import Decision, Undecided
 from mailtwin.errors import GuardError, MessageError
-from mailtwin.model import INBOX, MailboxName, Side, make_flags
+from mailtwin.model import INBOX, Identity, MailboxName, Side, make_flags
 from mailtwin.planner.operations import (
     Abandon,
     Adopt,
+    Attempt,
     Copy,
     CopyIntent,
     CreateMailbox,
     Forget,
     ForgetMailbox,
+    Hold,
     HoldMailbox,
     Identify,
     Link,
@@ -56,14 +59,16 @@ from mailtwin.planner.operations import (
     Reset,
     Settle,
     StoreFlags,
+    Straggler,
     Unresolved,
 )
-from mailtwin.state import CopyRecord, MailboxRecord, RunRecord
+from mailtwin.state import MailboxRecord, RunRecord
 
 SENT = MailboxName(("Sent",))
 LIST = MailboxName(("Lists", "[x]\x1b[31m"))
 LINK = Link(4, "17.a", make_flags(["\\Seen"]))
-INTENT = CopyIntent(Side.LEFT, 9, make_flags([]), "1", floor=20, finished=True, accepted=True)
+INTENT = CopyIntent(Side.LEFT, 9, make_flags([]), "1", floor=20, attempt=Attempt.ACCEPTED)
+STRAGGLER = Straggler(Side.LEFT, 9, make_flags([]), "1", 20, Identity("abc", "size:1", True), found=23)
 SEEN = make_flags(["\\Seen"])
 OPERATIONS: tuple[Operation, ...] = (
     Reset(Side.LEFT, "1", "2", "the numbering on left changed"),
@@ -78,6 +83,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Remove(Side.RIGHT, "19.c", LINK, "removed on left"),
     Forget(LINK, "gone on both sides"),
     Unresolved(INTENT, "right accepted it and does not show it"),
+    Hold(STRAGGLER, STRAGGLER, "an extra copy of it arrived on right late"),
+    Unresolved(STRAGGLER, "an extra copy of it arrived on right late"),
 )
 PLAN = PairPlan(
     (
@@ -119,7 +126,10 @@ STATUS = PairStatus(
     Path("/state/x.db"),
     (RunRecord(2, "sync", 1e9, None, None, {}), RunRecord(1, "sync", 1e9, 1e9 + 1, "in step", {"adopted": 3, "x": 1})),
     (MailboxRecord(INBOX, 3, 1, None, None, None, None), MailboxRecord(SENT, 1, 0, None, None, None, None)),
-    (CopyRecord(INBOX, INTENT, 2000, "ab" * 32, "", 1e9),),
+    (
+        Undecided(INBOX, Side.LEFT, 9, 2000, "ab" * 32, "", 1e9, INTENT),
+        Undecided(INBOX, Side.RIGHT, 23, None, "", "<a@b>", 1e9, STRAGGLER),
+    ),
 )  # fmt: skip
 
 
@@ -217,6 +227,8 @@ def test_plan_as_text() -> None:
         "       remove on the right: 1 message (removed on left)",
         "       forget: 1 message (gone on both sides)",
         "       unresolved, left for a person: 1 message (right accepted it and does not show it)",
+        "       hold what arrived late: 1 message (an extra copy of it arrived on right late)",
+        "       unresolved, left for a person: 1 message (an extra copy of it arrived on right late)",
         "Old    remove on the left (removed on right)",
         "Older  forget (missing on both sides)",
         "Sent   create on the right (new on left)",
@@ -238,6 +250,8 @@ def test_every_operation_by_itself() -> None:
         "remove on the right: 19.c (removed on left)",
         "forget: UID 4 and 17.a (gone on both sides)",
         "unresolved, left for a person: UID 9 of the left (right accepted it and does not show it)",
+        "hold what arrived late: UID 23 of the right (an extra copy of it arrived on right late)",
+        "unresolved, left for a person: UID 23 of the right (an extra copy of it arrived on right late)",
     ]
 
 
@@ -274,10 +288,28 @@ def test_status_as_text() -> None:
         "2 mailboxes, 4 messages in agreement",
         "1 operation begun and not seen to end, in: INBOX",
     ]
-    copy = "UID 9 of the left (2.0 KiB, SHA-256 abababababababab)"
-    assert lines[4] == f"unresolved: INBOX: {copy}: stored on the other side, and not found there"
-    assert lines[6].endswith("  sync  running, or killed  not counted")
-    assert lines[7].endswith("  sync  in step             3 recognised on both sides")
+    assert lines[4:6] == [
+        (
+            "unresolved: INBOX: UID 9 of the left (2.0 KiB, SHA-256 abababababababab): may have been stored on the "
+            "right, and is not found there"
+        ),
+        "unresolved: INBOX: UID 23 of the right (<a@b>): an extra copy, which arrived late",
+    ]
+    assert lines[7].endswith("  sync  running, or killed  not counted")
+    assert lines[8].endswith("  sync  in step             3 recognised on both sides")
+
+
+def test_decisions_as_text() -> None:
+    screen, out, _ = text_screen()
+    screen.resolved(None, STATUS.unresolved)
+    assert out.getvalue().splitlines()[3] == (
+        "2 messages to decide; decide with --send-again or --remove-extra or --keep-extra"
+    )
+    assert words.resolved(None, STATUS.unresolved[:1]) == "1 message to decide; decide with --send-again"
+    assert words.resolved(Decision.KEEP_EXTRA, STATUS.unresolved[1:]) == (
+        "1 message decided (keep-extra); the next `mailtwin sync` carries it out"
+    )
+    assert words.resolved(Decision.KEEP_EXTRA, ()) == words.resolved(None, ()) == "nothing to decide"
 
 
 WORDS = [
@@ -385,6 +417,7 @@ def json_lines(*, quiet: bool = False) -> list[dict[str, object]]:
     screen.plan(PLAN)
     screen.check(CHECK)
     screen.status(STATUS)
+    screen.resolved(Decision.SEND_AGAIN, STATUS.unresolved)
     screen.error(GuardError("too many", hint="look"))
     screen.end(3)
     assert err.getvalue() == "error: too many\nhint: look\n"
@@ -418,7 +451,7 @@ def test_json_values() -> None:
     assert isinstance(mailboxes, list)
     assert [operation["operation"] for operation in mailboxes[0]["operations"]] == [
         "reset", "settle", "abandon", "identify", "adopt", "copy", "copy", "record", "store-flags", "remove", "forget",
-        "unresolved",
+        "unresolved", "hold", "unresolved",
     ]  # fmt: skip
     assert mailboxes[0]["operations"][5] == {
         "operation": "copy",
@@ -432,5 +465,5 @@ def test_json_values() -> None:
 
 def test_quiet_json_has_results_only() -> None:
     assert [line["event"] for line in json_lines(quiet=True)] == [
-        "begin", "report", "plan", "check", "status", "error", "end",
+        "begin", "report", "plan", "check", "status", "resolve", "error", "end",
     ]  # fmt: skip

@@ -5,11 +5,14 @@
 
 Left and right list messages as `ref:FLAGS@identity` (flags and identity may be missing; a ref that is not a number is
 a Maildir name), then `?` when the listing broke off and proves no absence, or `?1-3` when it covers UIDs 1 to 3, and
-`v2` when the numbering is not "1". The base lists
+`v2` when the numbering is not "1", and `^9` when UID 9 is next. The base lists
 
 * links `left=right:FLAGS`;
 * copies begun: `1>5:S@m` is left 1, sent to the right with these flags when UID 5 was next there (`1>x` to the name x;
-  `5<1` from right 1 to the left), then `!` when it is finished, `!!` when it was accepted too, and `v2`;
+  `5<1` from right 1 to the left), then `?` when it was waited for, `!` when its answer was read, `!!` when that was
+  that it was accepted, and `v2`;
+* stragglers: the same with `~` in front, and `/9` behind when it was found as 9, `/9x` when it is
+  to be removed, `/9k` when it is to be kept;
 * stores begun: `1=1>+S-F:S` on the right (`<` on the left), agreeing on S.
 
 Flags are letters: S seen, F flagged, A answered, K a keyword.
@@ -19,17 +22,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailtwin.model import Flags, Identity, Listing, Ref, Side, UidSet, Vocabulary, make_flags
 from mailtwin.model.flags import EVERYTHING
 from mailtwin.planner import (
     Abandon,
     Adopt,
+    Attempt,
     Base,
     Copy,
     CopyIntent,
     Forget,
+    Hold,
     Identify,
     Link,
     Operation,
@@ -41,8 +46,11 @@ from mailtwin.planner import (
     Settle,
     StoreFlags,
     StoreIntent,
+    Straggler,
     Unresolved,
+    Verdict,
     plan_messages,
+    straggler_of,
 )
 
 LETTERS = {"S": "\\Seen", "F": "\\Flagged", "A": "\\Answered", "K": "$Keyword"}
@@ -95,39 +103,54 @@ def listing(text: str, vocabulary: Vocabulary = EVERYTHING) -> Listing:
     """One side of a row."""
     seen: dict[Ref, Flags] = {}
     identities: dict[Ref, Identity] = {}
-    coverage, validity = None, "1"
+    coverage, validity, uid_next = None, "1", None
     for word in text.split():
         if word.startswith("?"):
             low, _, high = word[1:].partition("-")
             coverage = UidSet.of_ranges([(int(low), int(high))] if high else [])
         elif re.fullmatch(r"v\d*", word):
             validity = word[1:]
+        elif word.startswith("^"):
+            uid_next = int(word[1:])
         else:
             parts = _parts(r"(?P<ref>[^:@]+)(:(?P<flags>\w*))?(@(?P<identity>\S+))?", word)
             seen[ref(parts["ref"])] = flags(parts["flags"])
             if parts["identity"]:
                 identities[ref(parts["ref"])] = identity(parts["identity"])
-    return Listing(seen, validity, coverage, identities=identities, vocabulary=vocabulary)
+    return Listing(seen, validity, coverage, uid_next, identities, vocabulary)
+
+
+VERDICTS = {"": Verdict.NONE, "x": Verdict.REMOVE, "k": Verdict.KEEP}
+ATTEMPTS = {"": Attempt.OPEN, "?": Attempt.WAITED, "!": Attempt.ANSWERED, "!!": Attempt.ACCEPTED}
 
 
 def base(text: str) -> Base:
     """The base of a row."""
-    links, copies, stores = [], [], []
+    links, copies, stores, stragglers = [], [], [], []
     for word in text.split():
-        if re.search(r"=.*[<>]", word):
+        if word.startswith("~"):
+            stragglers.append(_straggler(word))
+        elif re.search(r"=.*[<>]", word):
             stores.append(_store(word))
         elif ">" in word or "<" in word:
             copies.append(_copy(word))
         else:
             parts = _parts(r"(?P<left>\w+)=(?P<right>\w+)(:(?P<flags>\w*))?", word)
             links.append(Link(ref(parts["left"]), ref(parts["right"]), flags(parts["flags"])))
-    return Base(links, "1", "1", copies, stores)
+    return Base(links, "1", "1", copies, stores, stragglers)
+
+
+def _straggler(word: str) -> Straggler:
+    sent, _, found = word[1:].partition("/")
+    intent = _copy(sent)
+    straggler = straggler_of(intent, intent.identity)
+    assert straggler is not None, f"nobody could recognise it: {word}"
+    number = int(found.rstrip("xk")) if found else None
+    return replace(straggler, found=number, verdict=VERDICTS[found.lstrip("0123456789")])
 
 
 def _copy(word: str) -> CopyIntent:
-    pattern = (
-        r"(?P<left>\w+)(?P<way>[<>])(?P<right>\w+)(:(?P<flags>\w*))?(@(?P<id>[\w~]+))?(?P<end>!*)(?P<v>v\d)?"
-    )
+    pattern = r"(?P<left>\w+)(?P<way>[<>])(?P<right>\w+)(:(?P<flags>\w*))?(@(?P<id>[\w~]+))?(?P<end>[!?]*)(?P<v>v\d)?"
     parts = _parts(pattern, word)
     source, place = (
         (parts["left"], parts["right"]) if parts["way"] == ">" else (parts["right"], parts["left"])
@@ -141,8 +164,7 @@ def _copy(word: str) -> CopyIntent:
         target=target if isinstance(target, str) else None,
         floor=target if isinstance(target, int) else None,
         identity=identity(parts["id"]) if parts["id"] else None,
-        finished=bool(parts["end"]),
-        accepted=parts["end"] == "!!",
+        attempt=ATTEMPTS[parts["end"]],
     )
 
 
@@ -204,6 +226,10 @@ def _all_words(operation: Operation) -> Iterator[str]:
             yield from (side.label, f"{old}->{new}")
         case Settle(intent) | Abandon(intent) | Unresolved(intent):
             yield from (intent.source.label, str(intent.ref))
+            if isinstance(operation, Abandon) and operation.straggler is not None:
+                yield "~"
+        case Hold(straggler, held):
+            yield from (straggler.source.label, f"{straggler.ref}/{held.found}")
 
 
 def _sign(sign: str, changed: Flags) -> str:

@@ -10,13 +10,35 @@ from hypothesis import strategies as st
 
 from mailtwin.model import Identity, Listing, Ref, Side, UidSet, Vocabulary, make_flags
 from mailtwin.model.flags import EVERYTHING
-from mailtwin.planner import Base, CopyIntent, Direction, Link, Policy, Removals, StoreIntent
+from mailtwin.planner import (
+    Attempt,
+    Base,
+    CopyIntent,
+    Direction,
+    Link,
+    Policy,
+    Removals,
+    StoreIntent,
+    Straggler,
+    Verdict,
+)
 
 UIDS = st.integers(1, 6)
 NAMES = st.sampled_from(["u", "v", "w", "x", "y"])
 FLAGS = st.sets(st.sampled_from(["\\Seen", "\\Flagged", "$Key"])).map(make_flags)
 IDENTITIES = st.builds(Identity, st.sampled_from("mn"), st.sampled_from(["size:1", "size:2"]), st.booleans())
 VALIDITIES = st.sampled_from(["1", "1", "1", "2", ""])
+STRAGGLERS = st.builds(
+    Straggler,
+    st.sampled_from(Side),
+    UIDS,
+    FLAGS,
+    VALIDITIES,
+    UIDS,
+    IDENTITIES,
+    st.one_of(st.none(), UIDS),
+    st.sampled_from(Verdict),
+)
 VOCABULARIES = st.sampled_from(
     [EVERYTHING, EVERYTHING, Vocabulary(make_flags(["\\Seen"]), any_keyword=False)]
 )
@@ -65,14 +87,18 @@ def bases(draw: st.DrawFn, *, named: bool) -> Base:
         for intent in [draw(copy_intents(source, ref, named=named))]
     ]
     validity = st.sampled_from(["1", "1", "1", None])
-    return Base(links, draw(validity), draw(validity), copies, stores)
+    stragglers = (
+        draw(st.lists(STRAGGLERS, max_size=2, unique_by=lambda each: (each.source, each.found)))
+        if not named
+        else []
+    )
+    return Base(links, draw(validity), draw(validity), copies, stores, stragglers)
 
 
 @st.composite
 def copy_intents(draw: st.DrawFn, source: Side, ref: Ref, *, named: bool) -> CopyIntent:
     """A copy of `ref` that was begun."""
     to_name = named and source is Side.LEFT
-    finished = draw(st.booleans())
     return CopyIntent(
         source=source,
         ref=ref,
@@ -81,8 +107,7 @@ def copy_intents(draw: st.DrawFn, source: Side, ref: Ref, *, named: bool) -> Cop
         target=draw(NAMES) if to_name else None,
         floor=None if to_name else draw(st.one_of(st.none(), UIDS)),
         identity=draw(st.one_of(st.none(), IDENTITIES)),
-        finished=finished,
-        accepted=finished and draw(st.booleans()),
+        attempt=draw(st.sampled_from(Attempt)),
     )
 
 

@@ -9,6 +9,7 @@ import sys
 PROGRAM = """
 from mailtwin.model import Identity, Listing, MailboxName, Side, make_flags
 from mailtwin.planner import (
+    Attempt,
     Base, CopyIntent, Link, MailboxListing, Policy, StoreIntent, plan_mailboxes, plan_messages,
 )
 
@@ -25,7 +26,7 @@ base = Base(
     "1",
     "1",
     [CopyIntent(Side.RIGHT, names[uid], FLAGS[1], "1", floor=30, identity=identity(uid)) for uid in range(31, 35)]
-    + [CopyIntent(Side.LEFT, uid, FLAGS[2], "1", target=names[uid], finished=uid % 2) for uid in range(35, 40)],
+    + [CopyIntent(Side.LEFT, uid, FLAGS[2], "1", target=names[uid], attempt=Attempt(uid % 2)) for uid in range(35, 40)],
     [StoreIntent(uid, names[uid], Side.LEFT, FLAGS[3], FLAGS[0], FLAGS[3]) for uid in range(5, 9)],
 )
 aside = frozenset({(Side.LEFT, uid) for uid in range(50, 55)} | {(Side.RIGHT, name) for name in names[50:55]})

@@ -12,7 +12,9 @@ from tests.planner.strategies import Arguments, arguments
 from mailtwin.model import Listing, Ref, Side, UidSet
 from mailtwin.planner import (
     PHASES,
+    Abandon,
     Adopt,
+    Attempt,
     Base,
     Copy,
     Forget,
@@ -23,6 +25,8 @@ from mailtwin.planner import (
     Reset,
     Settle,
     StoreFlags,
+    Straggler,
+    Verdict,
     plan_messages,
 )
 
@@ -34,7 +38,12 @@ EXAMPLES = settings(max_examples=150, deadline=None)
 def test_the_order_of_what_is_known_does_not_matter(given_: Arguments) -> None:
     base, left, right, policy, aside = given_
     turned = Base(
-        base.links[::-1], base.left_validity, base.right_validity, base.copies[::-1], base.stores[::-1]
+        base.links[::-1],
+        base.left_validity,
+        base.right_validity,
+        base.copies[::-1],
+        base.stores[::-1],
+        base.stragglers[::-1],
     )
     again = plan_messages(turned, _turned(left), _turned(right), policy, aside)
     assert plan_messages(*given_) == again
@@ -73,16 +82,24 @@ def _changed_sides(operation: Operation) -> Iterator[Side]:
 @EXAMPLES
 @given(arguments())
 def test_nothing_is_removed_without_proof(given_: Arguments) -> None:
-    """Invariant 3: the listing that shows it missing covers it and belongs to the agreement's numbering."""
+    """Invariant 3: the listing that shows it missing covers it and belongs to the agreement's numbering.
+
+    What a person decided to be unwanted needs no other proof.
+    """
     base, left, right, _, _ = given_
     seen = (left, right)
     for operation in plan_messages(*given_):
         if isinstance(operation, Remove):
+            assert operation.ref in seen[operation.side].flags
+            if isinstance(operation.intent, Straggler):
+                assert operation.intent in base.stragglers
+                assert operation.intent.verdict is Verdict.REMOVE
+                assert operation.intent.found == operation.ref
+                continue
             missing = operation.side.other
             evidence = operation.link.ref(missing) if operation.link else _source(operation)
             assert seen[missing].lacks(evidence)
             assert base.validity(missing) in (None, seen[missing].validity) or not seen[missing].validity
-            assert operation.ref in seen[operation.side].flags
 
 
 def _source(operation: Remove) -> Ref:
@@ -159,7 +176,10 @@ def test_a_new_numbering_leaves_nothing_else_to_do(given_: Arguments) -> None:
         and (listing.validity or listing.complete)
     ]
     plan = plan_messages(*given_)
-    if changed and all(intent.finished for intent in base.copies):
+    waited_for = [intent for intent in base.copies if intent.attempt is Attempt.WAITED]
+    if changed and waited_for and all(intent.finished for intent in base.copies):
+        assert {op.intent for op in plan if isinstance(op, Abandon)} == set(waited_for)
+    elif changed and all(intent.finished for intent in base.copies):
         assert [op.side for op in plan if isinstance(op, Reset)] == changed == [_side(op) for op in plan]
     elif changed:
         assert all(isinstance(op, Settle) for op in plan)
@@ -202,4 +222,5 @@ def test_a_side_of_which_nothing_was_seen_removes_and_copies_nothing(given_: Arg
     blind = replace(left, flags={}, identities={}, coverage=UidSet())
     for operation in plan_messages(base, blind, right, policy, aside):
         assert not isinstance(operation, Copy | Adopt | StoreFlags)
-        assert not (isinstance(operation, Remove) and operation.side is Side.RIGHT)
+        if isinstance(operation, Remove) and operation.side is Side.RIGHT:
+            assert isinstance(operation.intent, Straggler)

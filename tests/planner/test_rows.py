@@ -85,11 +85,20 @@ copy intents
 1>5@m          | 1         | 4 5 ?     | copy right 4                     # ... but what is below the floor is
 1>5@m          | 1         |           | settle left 1                    # not found, and may still arrive
 1>5@m!         | 1         |           | abandon left 1                   # not found, and cannot arrive any more
+1>5@m?         | 1         |           | abandon left 1 ~                 # waited for and not found: remembered
+1>5@m?         | 1         | ^5        | abandon left 1 ~                 # ... and nothing came since
+1>5@m?         | 1         | ^6        | unresolved left 1                # one came and went: it may have been this one
+1>5@m? 2>5@n?  | 1 2       | 6@n ^7    | adopt 2=6, unresolved left 1     # ... and the other is there
+1>5@m? 2>5@n?  | 1 2       | ^6        | abandon left 2 ~, unresolved left 1 # only the first can have been
+1>5@m? 9=5     | 1 9       | ^6        | abandon left 1 ~, remove left 9  # what went was another one
+1>5@m! 2>5@n   | 1 2       | ^6        | abandon left 1, settle left 2    # an answer was read: no doubt
+1>5@m?         | 1         | 5@m       | adopt 1=5                        # waited for, and it came
+1>5@m?         |           |           | abandon left 1 ~                 # waited for, its source gone: remembered
 1>5@m!!        | 1         |           | unresolved left 1                # accepted and not found: never sent again
 1>5@m!!        |           |           | abandon left 1                   # ... and its source is gone: no one's concern
 1>5@m!         | 1         | 5@n       | abandon left 1, copy right 5     # another one arrived
 1>5@m!v2       | 1         | 5@m       | abandon left 1, copy right 5     # begun in another numbering
-1>5@m 1=1      | 1         | 1 5@m     | abandon left 1, copy right 5     # linked since
+1>5@m 1=1      | 1         | 1 5@m     | abandon left 1 ~, copy right 5     # linked since
 1>5@m 2>5@m    | 1 2       | 5@m 6@m   | adopt 1=5, adopt 2=6             # twins, in order
 1>5@m! 2>5@m!! | 1 2       | 5@m       | abandon left 1, adopt 2=5        # the accepted one has the first claim
 1>6@m 2>5@m    | 1 2       | 5@m 6@m   | adopt 1=6, adopt 2=5             # no floor is left without its match
@@ -102,15 +111,42 @@ copy intents
 1>5@m 7<3@m    | 1 7@m     | 3 5@m     | adopt 1=5, adopt 7=3             # one each way
 1>1@m! 1<1@m!  | 1         | 1         | abandon left 1, abandon right 1  # one being copied is nobody's copy
 1>x@m          | 1         | x         | adopt 1=x                        # a known name needs no identity
-1>x@m          | 1         | y         | settle left 1, copy right y      # not under its name
+1>x@m          | 1         | y         | abandon left 1, copy right y     # not under its name: nobody else makes it
 1>x@m          |           | x         | remove right x                   # a known name, its source gone
 1>x@m          | 1         | x ?       |                                  # a known name, not fully seen: wait
+
+stragglers
+1=1 ~1>5@m     | 1         | 1         |                                  # nothing arrived
+1=1 ~1>5@m     | 1         | 1 5       | identify right 5                 # who is that?
+1=1 ~1>5@m     | 1         | 1 5@n     | copy right 5                     # new mail
+1=1 ~1>5@m     | 1         | 1 4@m     | copy right 4                     # below its floor: new mail
+1=1 ~1>5@m     | 1         | 1 5@m     | hold left 1/5                    # it was sent again since: one too many
+1=1 ~1>5@m     | 1         | 1 5@m~    | hold left 1/5                    # ... rendered anew by the server
+1=1 ~1>5@m     | 1         | 1 5@m ?   | hold left 1/5                    # ... in whatever listing
+1=1 ~1>5@m     | 1         | 1 5@m 6@m | hold left 1/5, copy right 6      # ... one only
+1=1 ~1>5@m ~1>5@m | 1      | 1 5@m 6@m | hold left 1/5, hold left 1/6     # ... unless it was sent more than twice
+~1>5@m         |           | 5@m       | hold left 1/5                    # its message was removed since
+~1>5@m         | 1@m       | 5@m       | adopt 1=5                        # its message was not sent again yet
+~1>5@m         | 1         | 5@m       | identify left 1                  # ... if it is that message
+~1>5@m         | 1@n       | 5@m       | hold left 1/5, copy left 1       # ... it is not
+~1>5@m 1>6@m   | 1         | 5@m       | settle left 1, hold left 1/5     # it is on its way again
+~1>5@m 1>5@m   | 1         | 5@m       | adopt 1=5                        # ... and this may be either
+~1>5@m/5       | 1         | 5         | copy left 1, unresolved left 1   # held until a person decides
+~1>5@m/5       | 1         |           | abandon left 1, copy left 1      # gone: decided
+~1>5@m/5       |           | ?         |                                  # not seen
+~1>5@m/5x      |           | 5         | remove right 5                   # not wanted
+~1>5@m/5k      |           | 5@m       | copy right 5                     # wanted: mail like any other
+~1>5@m/5k ~1>5@m |         | 5@m 6@m   | hold left 1/6, copy right 5      # ... and not another straggler
+~1>5@m/5k 9=5  | 9         | 5         | abandon left 1                   # ... as it is now
+~1>5@m!v2      |           | 3@m       | hold left 1/3                    # in another numbering it may have any number
+~1>5@m!v2/5     |           | 3@m 5@n   | hold left 1/3, copy right 5      # ... and is looked for again
 
 numbering
 1=1            | v2        | 1         | reset left 1->2                  # only a new beginning, no removals
 1=1            | 1 v2      | 1 v3      | reset left 1->2, reset right 1->3 # on both sides
 1=1 2>5@m      | 2 v2      | 1         | settle left 2                    # nothing may arrive after it
 1=1 2>5@m!     | 2 v2      | 1         | reset left 1->2                  # nothing can arrive any more
+1=1 2>5@m?     | 2 v2      | 1         | abandon left 2 ~                 # it may arrive all the same: remembered
 1=1            | v ?       | 1         |                                  # broke off before it was told
 """)[1:]
 

@@ -8,19 +8,22 @@ from dataclasses import dataclass, field, replace
 from hypothesis import strategies as st
 
 from mailtwin.model import Flags, Identity, Ref, Side, make_flags
-from mailtwin.planner.operations import Base, CopyIntent, Link, StoreIntent
+from mailtwin.planner.operations import Attempt, Base, CopyIntent, Link, StoreIntent, Straggler, Verdict
 from mailtwin.state import (
     AddCopy,
     AddLink,
     AddStore,
+    AddStraggler,
     Change,
     DropCopy,
     DropLink,
     DropSnapshot,
     DropStore,
-    FinishCopy,
+    DropStraggler,
+    EndAttempt,
     ForgetAll,
     Note,
+    ReplaceStraggler,
     SaveSnapshot,
     SetFlags,
     SetValidity,
@@ -46,8 +49,18 @@ COPIES = st.builds(
     target=st.none() | REFS,
     floor=st.none() | st.integers(1, 2**32 - 1),
     identity=st.none() | st.builds(Identity, st.just("abc"), st.just("size:1"), st.booleans()),
-    finished=st.booleans(),
-    accepted=st.booleans(),
+    attempt=st.sampled_from(Attempt),
+)
+STRAGGLERS = st.builds(
+    Straggler,
+    source=SIDES,
+    ref=REFS,
+    flags=FLAGS,
+    validity=st.sampled_from(["1", "2"]),
+    floor=st.integers(0, 2),
+    identity=st.builds(Identity, st.just("abc"), st.just("size:1"), st.booleans()),
+    found=st.none() | REFS,
+    verdict=st.sampled_from(Verdict),
 )
 STORES = st.builds(StoreIntent, left=REFS, right=REFS, side=SIDES, add=FLAGS, remove=FLAGS, result=FLAGS)
 SNAPSHOTS = st.builds(
@@ -60,7 +73,18 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(SetFlags, LINKS, FLAGS),
     st.builds(AddCopy, COPIES, st.integers(0, 2**40), st.just("ab" * 32), TEXTS),
     st.builds(DropCopy, COPIES),
-    st.builds(FinishCopy, COPIES, st.booleans()),
+    st.builds(EndAttempt, COPIES, st.sampled_from(Attempt)),
+    st.builds(AddStraggler, STRAGGLERS),
+    st.builds(
+        lambda old, found, verdict, validity: ReplaceStraggler(
+            old, replace(old, found=found, verdict=verdict, validity=validity)
+        ),
+        STRAGGLERS,
+        st.none() | REFS,
+        st.sampled_from(Verdict),
+        st.sampled_from(["1", "2"]),
+    ),
+    st.builds(DropStraggler, STRAGGLERS),
     st.builds(AddStore, STORES),
     st.builds(DropStore, REFS, REFS),
     st.just(ForgetAll()),
@@ -85,6 +109,7 @@ class Model:
     stores: dict[tuple[Ref, Ref], StoreIntent] = field(default_factory=dict)
     snapshots: dict[Side, Snapshot] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
+    stragglers: list[Straggler] = field(default_factory=list)
 
     def copy(self) -> Model:
         return Model(
@@ -94,6 +119,7 @@ class Model:
             dict(self.stores),
             dict(self.snapshots),
             list(self.notes),
+            list(self.stragglers),
         )
 
     def apply(self, changes: Iterable[Change]) -> Model:
@@ -125,11 +151,13 @@ class Model:
                 self.copies[intent.source, intent.ref] = change
             case DropCopy(intent):
                 self.copies.pop((intent.source, intent.ref), None)
-            case FinishCopy(intent, accepted):
+            case EndAttempt(intent, attempt):
                 begun = self.copies.get((intent.source, intent.ref))
                 if begun is not None:
-                    finished = replace(begun.intent, finished=True, accepted=accepted)
-                    self.copies[intent.source, intent.ref] = replace(begun, intent=finished)
+                    ended = replace(begun.intent, attempt=attempt)
+                    self.copies[intent.source, intent.ref] = replace(begun, intent=ended)
+            case AddStraggler() | ReplaceStraggler() | DropStraggler():
+                self._one_straggler(change)
             case AddStore(store):
                 self.stores[store.left, store.right] = store
             case DropStore(left, right):
@@ -144,6 +172,17 @@ class Model:
                 self.snapshots.pop(side, None)
             case Note():
                 self.notes.append(change)
+
+    def _one_straggler(self, change: AddStraggler | ReplaceStraggler | DropStraggler) -> None:
+        match change:
+            case AddStraggler(straggler):
+                self.stragglers.append(straggler)
+            case ReplaceStraggler(old, new):
+                if old in self.stragglers:
+                    self.stragglers[self.stragglers.index(old)] = new
+            case DropStraggler(straggler):
+                if straggler in self.stragglers:
+                    self.stragglers.remove(straggler)
 
     def _one_link(self, change: AddLink | DropLink | SetFlags) -> None:
         key = (change.link.left, change.link.right)
@@ -168,6 +207,7 @@ class Model:
                 right_validity=self.validities.get(Side.RIGHT),
                 copies=[change.intent for change in self.copies.values()],
                 stores=list(self.stores.values()),
+                stragglers=list(self.stragglers),
             )
         )
 
@@ -179,6 +219,7 @@ def plain(base: Base) -> Base:
         links=sorted(base.links, key=repr),
         copies=sorted(base.copies, key=repr),
         stores=sorted(base.stores, key=repr),
+        stragglers=sorted(base.stragglers, key=repr),
     )
 
 

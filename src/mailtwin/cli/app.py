@@ -143,6 +143,29 @@ def check(**values: Any) -> int:
 
 
 @commands.command()
+@_options("config", "layout", "state_dir", "json")
+@click.option("--send-again", is_flag=True, help="Send again what may have been stored and is not found.")
+@click.option("--remove-extra", is_flag=True, help="Remove the extra copies that arrived late.")
+@click.option(
+    "--keep-extra", is_flag=True, help="Take the extra copies for mail of its own, and copy it too."
+)
+@click.option("--mailbox", metavar="NAME", help="Only in this mailbox, by its name on the left side.")
+@click.option("--message-id", metavar="ID", help="Only the message with this Message-ID.")
+def resolve(**values: Any) -> int:
+    """Decide what only a person can decide.
+
+    A server that stalls or breaks off may leave two things behind: a message that it may have stored and that is not
+    found there, and an extra copy that arrived after the message was sent again. Neither is touched until you decide.
+    Without a decision, shows what waits. The next `sync` carries the decision out.
+    """
+    names = ("send_again", "remove_extra", "keep_extra")
+    decisions = tuple(name.replace("_", "-") for name in names if values.pop(name))
+    if {"remove-extra", "keep-extra"} <= set(decisions):
+        raise click.UsageError("An extra copy can be removed or kept, not both.")
+    return _run("resolve", decisions=decisions, **values)
+
+
+@commands.command()
 @click.option("--keep", type=_PATH, metavar="DIR", help="Keep the Maildir and the state in DIR.")
 def demo(keep: Path | None) -> int:
     """Watch two simulated servers and a Maildir become one. Needs no account and no network."""

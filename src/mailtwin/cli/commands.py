@@ -1,4 +1,4 @@
-"""What `sync`, `plan`, `check` and `status` do: pairs one after the other, each with its own screenful and its error.
+"""What `sync`, `plan`, `check`, `status` and `resolve` do: pair by pair, each with its own screenful and error.
 
 A pair that fails does not keep the others from being tried; the exit code is that of the failures when they are all of
 one kind.
@@ -34,6 +34,9 @@ class Options:
     quiet: bool = False
     verbose: bool = False
     approve_removals: bool = False
+    decisions: tuple[str, ...] = ()
+    mailbox: str | None = None
+    message_id: str | None = None
 
 
 def make_options(values: Mapping[str, Any]) -> Options:
@@ -61,8 +64,10 @@ def make_screen(options: Options, *, narrates: bool) -> Screen:
 
 
 def run(command: str, options: Options) -> int:
-    """Runs `sync`, `plan`, `check` or `status` and returns the exit code."""
-    return {"sync": sync, "plan": plan, "check": check, "status": status}[command](options)
+    """Runs `sync`, `plan`, `check`, `status` or `resolve` and returns the exit code."""
+    return {"sync": sync, "plan": plan, "check": check, "status": status, "resolve": resolve}[command](
+        options
+    )
 
 
 def sync(options: Options) -> int:
@@ -123,6 +128,34 @@ def status(options: Options) -> int:
 
     def one(built: Built, screen: Screen) -> ExitCode:
         screen.status(read_status(built.state, built.pair.left.address, built.pair.right.address))
+        return ExitCode.OK
+
+    return _each(options, one)
+
+
+def resolve(options: Options) -> int:
+    """Decides about the messages that wait for a person, or shows them; asks nobody and connects nowhere."""
+    from mailtwin.engine.resolving import Decision, Undecided, undecided
+    from mailtwin.engine.resolving import resolve as decide
+
+    def concerns(one: Undecided) -> bool:
+        named = options.mailbox in (None, str(one.mailbox))
+        return named and options.message_id in (None, one.message_id)
+
+    def one(built: Built, screen: Screen) -> ExitCode:
+        left, right = built.pair.left.address, built.pair.right.address
+        if not options.decisions:
+            state = State.read_only(built.state, left=left, right=right)
+            if state is None:
+                screen.resolved(None, ())
+                return ExitCode.OK
+            with state:
+                found = [each for each in undecided(state) if concerns(each)]
+            screen.resolved(None, found)
+            return ExitCode.NOT_IN_STEP if found else ExitCode.OK
+        with State.open(built.state, left=left, right=right, now=time.time) as state:
+            for decision in map(Decision, options.decisions):
+                screen.resolved(decision, decide(state, decision, concerns))
         return ExitCode.OK
 
     return _each(options, one)

@@ -5,6 +5,7 @@ Fields may be added under the same version; one that changes its meaning or goes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mailtwin.cli.status import PairStatus
@@ -24,22 +25,29 @@ from mailtwin.engine.report import (
     Progress,
     RunReport,
 )
+from mailtwin.engine.resolving import Decision, Undecided
 from mailtwin.errors import MailtwinError
 from mailtwin.model import Ref, Side
 from mailtwin.planner.operations import (
+    Abandon,
     Adopt,
     Copy,
+    CopyIntent,
     Forget,
     ForgetMailbox,
+    Hold,
     Identify,
     MailboxOperation,
     Operation,
     Record,
     Remove,
     Reset,
+    Settle,
     StoreFlags,
+    Straggler,
+    Unresolved,
 )
-from mailtwin.state import CopyRecord, MailboxRecord, RunRecord
+from mailtwin.state import MailboxRecord, RunRecord
 
 VERSION = 1
 """The version of the format."""
@@ -165,9 +173,21 @@ def operation(todo: Operation) -> Json:
             form |= {"side": side.label, **_refs(side, ref)}
         case Forget(link=link):
             form |= {"left": link.left, "right": link.right}
-        case _:  # Settle, Abandon, Unresolved: an interrupted copy
-            form |= {"side": todo.intent.source.other.label, **_refs(todo.intent.source, todo.intent.ref)}
+        case Settle(intent=intent) | Abandon(intent=intent) | Unresolved(intent=intent):
+            form |= _interrupted(intent)
+        case Hold(held=held):
+            form |= _interrupted(held)
     return form
+
+
+def _interrupted(intent: CopyIntent | Straggler) -> Json:
+    there = intent.source.other
+    found = intent.found if isinstance(intent, Straggler) else None
+    return {
+        "side": there.label,
+        **_refs(intent.source, intent.ref),
+        **({} if found is None else _refs(there, found)),
+    }
 
 
 def _refs(side: Side, ref: Ref) -> Json:
@@ -206,7 +226,7 @@ def status(found: PairStatus) -> Json:
         "links": found.links,
         "open_intents": found.intents,
         "mailboxes": list(map(_record, found.mailboxes)),
-        "unresolved": list(map(_copy, found.unresolved)),
+        "unresolved": list(map(undecided, found.unresolved)),
     }
 
 
@@ -225,13 +245,25 @@ def _record(record: MailboxRecord) -> Json:
     return {"mailbox": str(record.name), "links": record.links, "open_intents": record.intents}
 
 
-def _copy(record: CopyRecord) -> Json:
+def undecided(one: Undecided) -> Json:
+    """A message that waits for a person. `kind`: `missing` (`source` and `ref` name what was to be copied) or `extra`
+    (they name the extra copy itself)."""
     return {
-        "mailbox": str(record.mailbox),
-        "source": record.intent.source.label,
-        "ref": record.intent.ref,
-        "size": record.size,
-        "sha256": record.sha256,
-        "message_id": record.message_id or None,
-        "begun": record.begun,
+        "mailbox": str(one.mailbox),
+        "kind": "extra" if one.is_extra else "missing",
+        "source": one.side.label,
+        "ref": one.ref,
+        "size": one.size,
+        "sha256": one.sha256 or None,
+        "message_id": one.message_id or None,
+        "begun": one.since,
+    }
+
+
+def resolved(decision: Decision | None, found: Sequence[Undecided]) -> Json:
+    """What was decided, or, without a decision, what could be."""
+    return {
+        "event": "resolve",
+        "decision": decision.value if decision is not None else None,
+        "messages": list(map(undecided, found)),
     }

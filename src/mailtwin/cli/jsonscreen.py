@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from mailtwin.cli import jsonform
 from mailtwin.cli.output import Lines, error_lines
 from mailtwin.cli.screen import Screen
 from mailtwin.cli.status import PairStatus
 from mailtwin.engine.report import CheckReport, Event, PairPlan, RunReport
+from mailtwin.engine.resolving import Decision, Undecided
 from mailtwin.errors import MailtwinError
 
 
@@ -40,6 +42,9 @@ class JsonScreen(Screen):
 
     def status(self, status: PairStatus) -> None:
         self._write(jsonform.status(status))
+
+    def resolved(self, decision: Decision | None, found: Sequence[Undecided]) -> None:
+        self._write(jsonform.resolved(decision, found))
 
     def error(self, error: MailtwinError) -> None:
         self._write({"event": "error", **jsonform.error(error)})

@@ -24,6 +24,7 @@ from mailtwin.engine.report import (
     Progress,
     RunReport,
 )
+from mailtwin.engine.resolving import Decision, Undecided
 from mailtwin.errors import MailtwinError
 from mailtwin.model import Side
 
@@ -57,6 +58,10 @@ class Screen(ABC):
     @abstractmethod
     def status(self, status: PairStatus) -> None:
         """A state was read."""
+
+    @abstractmethod
+    def resolved(self, decision: Decision | None, found: Sequence[Undecided]) -> None:
+        """What was decided; without a decision, what waits for one."""
 
     @abstractmethod
     def error(self, error: MailtwinError) -> None:
@@ -174,10 +179,8 @@ class TextScreen(Screen):
             self.out.write(
                 f"{words.number(status.intents, 'operation')} begun and not seen to end, in: {where}"
             )
-        for copy in status.unresolved:
-            who = copy.message_id or f"{words.size(copy.size)}, SHA-256 {copy.sha256[:16]}"
-            place = f"{copy.mailbox}: {words.message(copy.intent.ref)} of the {copy.intent.source.label}"
-            self.out.write(f"unresolved: {place} ({who}): stored on the other side, and not found there")
+        for one in status.unresolved:
+            self.out.write(f"unresolved: {words.undecided(one)}")
         self.table(
             ("began", "run", "outcome", "done"),
             [
@@ -185,6 +188,12 @@ class TextScreen(Screen):
                 for run in status.runs
             ],
         )
+
+    def resolved(self, decision: Decision | None, found: Sequence[Undecided]) -> None:
+        self.title(self.out)
+        for one in found:
+            self.out.write(words.undecided(one))
+        self.out.write(words.resolved(decision, found))
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table on standard output."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailtwin.engine.resolving import Undecided, undecided
 from mailtwin.model import MailboxName
-from mailtwin.state import CopyRecord, MailboxRecord, RunRecord, State
+from mailtwin.state import MailboxRecord, RunRecord, State
 
 RUNS_SHOWN = 5
 
@@ -20,7 +21,7 @@ class PairStatus:
     path: Path
     runs: tuple[RunRecord, ...] = ()
     mailboxes: tuple[MailboxRecord, ...] = ()
-    copies: tuple[CopyRecord, ...] = ()
+    unresolved: tuple[Undecided, ...] = ()
 
     @property
     def links(self) -> int:
@@ -31,11 +32,6 @@ class PairStatus:
     def intents(self) -> int:
         """Copies and flag changes that were begun and not seen to end."""
         return sum(record.intents for record in self.mailboxes)
-
-    @property
-    def unresolved(self) -> tuple[CopyRecord, ...]:
-        """Copies that a server said it stored, and that were not found there when last looked for."""
-        return tuple(record for record in self.copies if record.intent.finished and record.intent.accepted)
 
     @property
     def busy_mailboxes(self) -> tuple[MailboxName, ...]:
@@ -55,7 +51,7 @@ def read_status(path: Path, left: str, right: str) -> PairStatus:
             path,
             tuple(state.runs(RUNS_SHOWN)),
             tuple(state.mailboxes().values()),
-            tuple(state.copies()),
+            tuple(undecided(state)),
         )
 
 

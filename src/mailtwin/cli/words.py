@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 
 from mailtwin.engine.report import Counts, MailboxResult, Problem
+from mailtwin.engine.resolving import Decision, Undecided
 from mailtwin.model import Flags, Ref, format_flags
 from mailtwin.planner.operations import (
     Abandon,
     Adopt,
     Copy,
+    CopyIntent,
     CreateMailbox,
     Forget,
     ForgetMailbox,
+    Hold,
     HoldMailbox,
     Identify,
     MailboxOperation,
@@ -27,6 +30,7 @@ from mailtwin.planner.operations import (
     Reset,
     Settle,
     StoreFlags,
+    Straggler,
     Unresolved,
 )
 from mailtwin.state import RunRecord
@@ -114,6 +118,14 @@ def message(ref: Ref) -> str:
     return f"UID {ref}" if isinstance(ref, int) else ref
 
 
+def interrupted(intent: CopyIntent | Straggler) -> str:
+    """The message that an interrupted copy is about: the one to be copied, or the one that arrived late."""
+    found = intent.found if isinstance(intent, Straggler) else None
+    if found is not None:
+        return f"{message(found)} of the {intent.source.other.label}"
+    return f"{message(intent.ref)} of the {intent.source.label}"
+
+
 def _flag_change(add: Flags, remove: Flags) -> str:
     parts = [f"add {format_flags(add)}"] if add else []
     return " and ".join(parts + ([f"remove {format_flags(remove)}"] if remove else []))
@@ -128,6 +140,8 @@ def operation_kind(operation: Operation) -> str:
             return "make sure of an interrupted copy"
         case Abandon():
             return "give up an interrupted copy"
+        case Hold():
+            return "hold what arrived late"
         case Unresolved():
             return "unresolved, left for a person"
         case Identify(side=side):
@@ -153,7 +167,9 @@ def operation_line(operation: Operation) -> str:
         case Reset():
             return kind
         case Settle(intent=intent) | Abandon(intent=intent) | Unresolved(intent=intent):
-            return f"{kind}: {message(intent.ref)} of the {intent.source.label}"
+            return f"{kind}: {interrupted(intent)}"
+        case Hold(held=held):
+            return f"{kind}: {interrupted(held)}"
         case Identify(refs=refs):
             return f"{kind}: {number(len(refs), 'message')}"
         case Copy(source=source, ref=ref):
@@ -166,6 +182,33 @@ def operation_line(operation: Operation) -> str:
             return f"{kind}: {message(link.left)} and {message(link.right)}"
         case Remove(ref=ref):
             return f"{kind}: {message(ref)}"
+
+
+def undecided(one: Undecided) -> str:
+    """A message that waits for a person."""
+    known = [one.message_id] if one.message_id else []
+    if one.size is not None:
+        known.append(size(one.size))
+    if one.sha256 and not one.message_id:
+        known.append(f"SHA-256 {one.sha256[:16]}")
+    what = (
+        "an extra copy, which arrived late"
+        if one.is_extra
+        else f"may have been stored on the {one.side.other.label}, and is not found there"
+    )
+    return f"{one.mailbox}: {message(one.ref)} of the {one.side.label} ({', '.join(known) or 'size unknown'}): {what}"
+
+
+def resolved(decision: Decision | None, found: Sequence[Undecided]) -> str:
+    """What follows from a decision, or which ones there are."""
+    if not found:
+        return "nothing to decide"
+    if decision is not None:
+        return f"{number(len(found), 'message')} decided ({decision.value}); the next `mailtwin sync` carries it out"
+    missing = sum(not one.is_extra for one in found)
+    ways = ["--send-again"] if missing else []
+    ways += ["--remove-extra", "--keep-extra"] if missing < len(found) else []
+    return f"{number(len(found), 'message')} to decide; decide with {' or '.join(ways)}"
 
 
 def _weight(operation: Operation) -> int:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from mailtwin.errors import MailtwinError, MessageError, Scope
 from mailtwin.model import NO_FLAGS, Flags, MailboxName, Ref, Side, make_flags
 from mailtwin.model.flags import SYSTEM_FLAGS
-from mailtwin.planner import Copy, CopyIntent, Link, StoreIntent
-from mailtwin.state import AddCopy, AddLink, AddStore, Change, DropCopy, FinishCopy, Note, State
+from mailtwin.planner import Attempt, Copy, CopyIntent, Link, StoreIntent
+from mailtwin.state import AddCopy, AddLink, AddStore, Change, DropCopy, EndAttempt, Note, State
 from mailtwin.stores.base import Delivery, Mailbox, Message, Outcome, Refused, Spool, Stored, Unknown
 
 BATCH_MESSAGES_MAX = 500
@@ -160,7 +160,8 @@ class Copier:
                     yield DropCopy(one.intent)
                 case Unknown(finished, accepted, error):
                     if finished:
-                        yield FinishCopy(one.intent, accepted)
+                        attempt = Attempt.ACCEPTED if accepted else Attempt.ANSWERED
+                        yield EndAttempt(one.intent, attempt)
                     if error is not None and not accepted:
                         self._fail(one, error)
 

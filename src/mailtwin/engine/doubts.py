@@ -9,7 +9,7 @@ from mailtwin.engine.pair import Pair
 from mailtwin.engine.report import Problem
 from mailtwin.errors import MailboxError, MessageError
 from mailtwin.model import MailboxName, Ref, Side
-from mailtwin.planner import Base, Plan
+from mailtwin.planner import Base, CopyIntent, Plan, Straggler
 from mailtwin.stores.base import MailboxList
 
 
@@ -34,11 +34,18 @@ def find_doubts(pair: Pair, name: MailboxName, base: Base, known: Known, plan: P
             )
             yield Problem(lost, name, side)
     for op in plan.unresolved():
-        missing = MessageError(
-            f"the {op.intent.source.other.label} side said that it stored the message, and it cannot be "
-            f"found there: {op.why}. It is not sent again."
-        )
-        yield Problem(missing, name, op.intent.source, op.intent.ref)
+        yield _unresolved(name, op.intent, op.why)
+
+
+def _unresolved(name: MailboxName, intent: CopyIntent | Straggler, why: str) -> Problem:
+    hint = "`mailtwin resolve` decides"
+    if isinstance(intent, Straggler):
+        error = MessageError(f"{why}. It is not copied back, and not removed.", hint=hint)
+        return Problem(error, name, intent.source.other, intent.found)
+    error = MessageError(
+        f"it is not known whether the message was stored: {why}. It is not sent again.", hint=hint
+    )
+    return Problem(error, name, intent.source, intent.ref)
 
 
 def unreadable(name: MailboxName, side: Side, ref: Ref) -> Problem:

@@ -15,7 +15,7 @@ REMOVAL_SHARE_MAX = 0.5
 
 def refuse_implausible(name: MailboxName, base: Base, operations: tuple[Operation, ...]) -> None:
     """Raises GuardError when these operations would remove an implausible part of the mailbox."""
-    removals = sum(isinstance(operation, Remove) for operation in operations)
+    removals = sum(isinstance(op, Remove) and op.link is not None for op in operations)
     if removals > REMOVALS_UNGUARDED and removals > REMOVAL_SHARE_MAX * len(base.links):
         raise GuardError(
             f"{name}: {removals} of {len(base.links)} messages that both sides held are missing on one side. "

@@ -34,6 +34,7 @@ from mailtwin.planner import (
     Copy,
     CopyIntent,
     Forget,
+    Hold,
     Identify,
     Link,
     Operation,
@@ -45,18 +46,22 @@ from mailtwin.planner import (
     Settle,
     StoreFlags,
     StoreIntent,
+    Straggler,
     plan_messages,
 )
 from mailtwin.state import (
     AddLink,
     AddStore,
+    AddStraggler,
     Change,
     DropCopy,
     DropLink,
     DropSnapshot,
     DropStore,
+    DropStraggler,
     ForgetAll,
     Note,
+    ReplaceStraggler,
     SaveSnapshot,
     SetFlags,
     SetValidity,
@@ -71,14 +76,14 @@ ROUNDS_MAX = 40
 ATTEMPTS_MAX = 2
 """So often the same plan is executed; then the store does not do what it is told, and a person has to know."""
 
-SETTLE_S = 2.0
-"""How long an interrupted APPEND may still take effect once its connection is gone."""
+SETTLE_S = 5.0
+"""How long is waited for an interrupted command to take effect once its connection is gone, in seconds."""
 
 Op = TypeVar("Op")
 
 
 class NeedsReconnect(Exception):
-    """An interrupted copy must be proven over: the destination is left, connected anew, and observed again."""
+    """An interrupted copy is waited for: the destination is left, connected anew, and observed again."""
 
     def __init__(self, side: Side, intents: Sequence[CopyIntent]) -> None:
         super().__init__(side)
@@ -133,7 +138,9 @@ class MailboxRun:
                 for request in requests:
                     await self.known.identify(request)
                 await self._set_unknowable_aside()
-            elif phase and all(isinstance(op, Record | Adopt | Forget | Abandon | Reset) for op in phase):
+            elif phase and all(
+                isinstance(op, Record | Adopt | Forget | Abandon | Hold | Reset) for op in phase
+            ):
                 self.report(PhaseStarted(self.name, PHASES[type(phase[0])], len(phase), plan))
                 self._commit([change for op in phase for change in self._agree(op)])
             else:
@@ -156,9 +163,14 @@ class MailboxRun:
             case Forget(link, why):
                 yield DropLink(link)
                 yield Note("forget", link.left, link.right, why)
-            case Abandon(intent, why):
-                yield DropCopy(intent)
+            case Abandon(intent, why, straggler):
+                if straggler is not None:
+                    yield AddStraggler(straggler)
+                yield _drop(intent)
                 yield Note("abandon", *ends(intent.source, intent.ref), why)
+            case Hold(straggler, held, why):
+                yield ReplaceStraggler(straggler, held)
+                yield Note("hold", *ends(straggler.source.other, held.found), why)
             case Reset(side, old, new, why):
                 self.aside = {entry for entry in self.aside if entry[0] is not side}
                 yield ForgetAll()
@@ -359,6 +371,11 @@ def only(kind: type[Op], operations: Iterable[object]) -> list[Op]:
     return [operation for operation in operations if isinstance(operation, kind)]
 
 
-def ends(side: Side, ref: Ref) -> tuple[Ref | None, Ref | None]:
+def _drop(intent: CopyIntent | Straggler) -> Change:
+    """The end of what is known of an interrupted copy."""
+    return DropStraggler(intent) if isinstance(intent, Straggler) else DropCopy(intent)
+
+
+def ends(side: Side, ref: Ref | None) -> tuple[Ref | None, Ref | None]:
     """A message on one side, as a (left, right) pair."""
     return (ref, None) if side is Side.LEFT else (None, ref)

@@ -41,6 +41,7 @@ from mailtwin.errors import (
 )
 from mailtwin.model import MailboxName, Side
 from mailtwin.planner import (
+    Attempt,
     CreateMailbox,
     ForgetMailbox,
     HoldMailbox,
@@ -49,7 +50,7 @@ from mailtwin.planner import (
     RemoveMailbox,
     plan_mailboxes,
 )
-from mailtwin.state import FinishCopy, MailboxRecord, State
+from mailtwin.state import EndAttempt, MailboxRecord, State
 from mailtwin.stores.base import MailboxList
 
 CREATION_ROUNDS_MAX = 4
@@ -275,13 +276,13 @@ class PairRun:
                 tally.problems = attempt.problems
 
     async def _settle(self, name: MailboxName, need: NeedsReconnect) -> None:
-        """Proves that interrupted copies can no longer take effect: a fresh connection, after a pause."""
+        """Gives interrupted copies time to arrive; what a fresh connection shows after that decides about them."""
         await self.pair.sleep(SETTLE_S)
         try:
             await self.pair.store(need.side).reconnect()
         except MailtwinError as error:
             await self._recover(error)
-        self.state.commit(name, [FinishCopy(intent, accepted=False) for intent in need.intents])
+        self.state.commit(name, [EndAttempt(intent, Attempt.WAITED) for intent in need.intents])
 
     async def _recover(self, error: MailtwinError) -> None:
         """Connects anew after a lost connection, with growing pauses; raises the error when that cannot help."""

@@ -34,7 +34,8 @@ class Identity:
     has_message_id: bool
 
     def resembles(self, other: Identity) -> bool:
-        """Whether the headers alone say it is the same message: enough only inside a narrow window of UIDs."""
+        """Whether the headers alone say it is the same message: enough only for messages at or above a
+        UID that was noted."""
         return self.has_message_id and self.headers == other.headers
 
 

@@ -10,6 +10,7 @@ from mailtwin.planner.operations import (
     PHASES,
     Abandon,
     Adopt,
+    Attempt,
     Base,
     Copy,
     CopyIntent,
@@ -17,6 +18,7 @@ from mailtwin.planner.operations import (
     Direction,
     Forget,
     ForgetMailbox,
+    Hold,
     HoldMailbox,
     Identify,
     Link,
@@ -33,14 +35,18 @@ from mailtwin.planner.operations import (
     Settle,
     StoreFlags,
     StoreIntent,
+    Straggler,
     Unresolved,
+    Verdict,
 )
 from mailtwin.planner.renames import NameMap
+from mailtwin.planner.stragglers import straggler_of
 
 __all__ = [
     "PHASES",
     "Abandon",
     "Adopt",
+    "Attempt",
     "Base",
     "Copy",
     "CopyIntent",
@@ -48,6 +54,7 @@ __all__ = [
     "Direction",
     "Forget",
     "ForgetMailbox",
+    "Hold",
     "HoldMailbox",
     "Identify",
     "Link",
@@ -66,7 +73,10 @@ __all__ = [
     "Settle",
     "StoreFlags",
     "StoreIntent",
+    "Straggler",
     "Unresolved",
+    "Verdict",
     "plan_mailboxes",
     "plan_messages",
+    "straggler_of",
 ]

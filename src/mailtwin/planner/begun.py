@@ -1,8 +1,10 @@
 """The decisions about copies that were begun and not seen to end: find each, or prove that it never happened.
 
 A copy is found under its known name, or among the unlinked messages at or above the UID that was next when it was
-begun, by its identity. Nothing is sent again before it is certain that the first attempt can no longer take effect and
-did not; nothing found is taken for new mail before every intent that might own it has been decided.
+begun, by its identity. Nothing is sent again that the other side may have stored: an attempt without an answer is
+waited for, and it is proven that no message came and went since it was begun, by the UIDs that were given. Nothing
+found is taken for new mail before every intent that might own it has been decided. And as no proof holds against a
+server that was suspended, what is given up without an answer is remembered as a straggler.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from mailtwin.planner.merge import shared_flags
 from mailtwin.planner.operations import (
     Abandon,
     Adopt,
+    Attempt,
     CopyIntent,
     Removals,
     Remove,
     Settle,
     Unresolved,
 )
+from mailtwin.planner.stragglers import straggler_of
 
 
 def plan_begun_copies(draft: Draft) -> None:
@@ -41,7 +45,7 @@ def _floor(intent: CopyIntent) -> RefKey:
 def _urgency(intent: CopyIntent) -> tuple[bool, RefKey, RefKey]:
     # A copy that the server accepted certainly exists, so it has the first claim. Among equals the lowest floor
     # takes the lowest UID: whatever a higher floor could take is then still there.
-    return not intent.accepted, _floor(intent), ref_key(intent.ref)
+    return intent.attempt is not Attempt.ACCEPTED, _floor(intent), ref_key(intent.ref)
 
 
 class _Resolution:
@@ -60,6 +64,7 @@ class _Resolution:
         # A message that is being copied itself is nobody's copy, however much it looks like one.
         own = draft.taken[side]
         self.free: dict[Ref, None] = dict.fromkeys(ref for ref in draft.unlinked[side] if ref not in own)
+        self.gaps: dict[int, int] = {}
 
     def run(self) -> None:
         if not self.listing.complete:
@@ -78,9 +83,9 @@ class _Resolution:
     def _is_void(self, intent: CopyIntent) -> bool:
         """Whether an intent means nothing any more; it is abandoned for that."""
         if intent.validity != self.listing.validity:
-            self.draft.add(Abandon(intent, f"the numbering on {self.side.label} is another one now"))
+            self._give_up(intent, f"the numbering on {self.side.label} is another one now")
         elif intent.ref in self.source.flags and self.draft.is_linked(intent.source, intent.ref):
-            self.draft.add(Abandon(intent, f"its message on {intent.source.label} is linked already"))
+            self._give_up(intent, f"its message on {intent.source.label} is linked already")
         else:
             return False
         return True
@@ -208,13 +213,43 @@ class _Resolution:
         if not intent.finished:
             self.draft.add(Settle(intent, f"its copy may still arrive on {self.side.label}"))
         elif self.source.lacks(intent.ref):
-            self.draft.add(Abandon(intent, f"neither it nor its copy on {self.side.label} is there any more"))
+            self._give_up(intent, f"neither it nor its copy on {self.side.label} is there any more")
         elif doubt:
             self.draft.add(Unresolved(intent, doubt))
-        elif intent.accepted:
+        elif intent.attempt is Attempt.ACCEPTED:
             self.draft.add(Unresolved(intent, f"{self.side.label} accepted it and does not show it"))
+        elif self._came_and_went(intent):
+            self.draft.add(Unresolved(intent, f"it may be what came to {self.side.label} and is gone again"))
         else:
-            self.draft.add(Abandon(intent, f"its copy never reached {self.side.label}"))
+            self._give_up(intent, f"its copy never reached {self.side.label}")
+
+    def _give_up(self, intent: CopyIntent, why: str) -> None:
+        """Drops an intent; it may arrive all the same unless its answer was read."""
+        identity = self._identity(intent)
+        may_arrive = intent.attempt in (Attempt.OPEN, Attempt.WAITED)
+        self.draft.add(Abandon(intent, why, straggler_of(intent, identity) if may_arrive else None))
+
+    def _came_and_went(self, intent: CopyIntent) -> bool:
+        """Whether this copy may be a message that was stored and removed again before anybody looked.
+
+        Every UID from the floor on that is neither there nor linked was given to such a message. A server stores what
+        one connection sends in the order in which it is sent, so of the copies with one floor as many as there are
+        such UIDs are in doubt, the first ones; the later ones were certainly not stored.
+        """
+        if intent.attempt is not Attempt.WAITED or intent.floor is None:
+            return False
+        if intent.floor not in self.gaps:
+            self.gaps[intent.floor] = self._count_gone(intent.floor)
+        self.gaps[intent.floor] -= 1
+        return self.gaps[intent.floor] >= 0
+
+    def _count_gone(self, floor: int) -> int:
+        """How many UIDs from `floor` on were given to messages that are not there any more, and were never linked."""
+        numbers = [ref for ref in self.listing.flags if isinstance(ref, int) and ref >= floor]
+        linked = (link.ref(self.side) for link in self.draft.base.links)
+        gone = sum(isinstance(ref, int) and ref >= floor and self.listing.lacks(ref) for ref in linked)
+        end = max(self.listing.uid_next or 0, max(numbers, default=0) + 1)
+        return max(end - floor, 0) - len(numbers) - gone
 
 
 def _may_be(intent: CopyIntent, ref: Ref) -> bool:

@@ -17,6 +17,7 @@ from mailtwin.planner.operations import (
     Base,
     Copy,
     Forget,
+    Hold,
     Identify,
     Operation,
     Phase,
@@ -121,5 +122,7 @@ def _subject(operation: Operation) -> tuple[Side, Ref]:
             return side, refs[0]
         case Settle(intent=intent) | Abandon(intent=intent) | Unresolved(intent=intent):
             return intent.source, intent.ref
+        case Hold(straggler=straggler):
+            return straggler.source, straggler.ref
         case Reset(side=side):
             return side, 0

@@ -1,7 +1,8 @@
 """The decisions about messages that have no agreement and no copy under way: pair them, or copy them.
 
 Two sides that hold the same messages already are paired without a transfer. As long as both sides have fresh messages
-and some of them are not identified, nothing is copied: the copy might be there.
+and some of them are not identified, nothing is copied: the copy might be there. What is left without a twin may be a
+straggler, and is held then.
 """
 
 from __future__ import annotations
@@ -12,26 +13,43 @@ from mailtwin.model import Identity, Ref, Side
 from mailtwin.planner.draft import Draft
 from mailtwin.planner.merge import common_flags
 from mailtwin.planner.operations import Adopt, Copy
+from mailtwin.planner.stragglers import awaited, hold_arrived, may_be_one
 
 
 def plan_fresh(draft: Draft) -> None:
     """Decides about every fresh message."""
     fresh = (_fresh(draft, Side.LEFT), _fresh(draft, Side.RIGHT))
-    if not any(fresh[side] and draft.policy.direction.may_change(side.other) for side in Side):
+    if not any(fresh[side] and (_may_leave(draft, side) or awaited(draft, side)) for side in Side):
+        return
+    if _must_identify(draft, fresh):
         return
     if all(fresh):
-        nameless = [
-            [ref for ref in fresh[side] if ref not in draft.listings[side].identities] for side in Side
-        ]
-        if any(nameless):
-            for side in Side:
-                draft.identify(side, nameless[side])
-            return
         fresh = _adopt(draft, fresh)
     for side in Side:
-        if draft.listings[side.other].complete and draft.policy.direction.may_change(side.other):
+        if not draft.listings[side.other].complete:
+            continue  # the twin may be what was not seen
+        alone = hold_arrived(draft, side, fresh[side])
+        if _may_leave(draft, side):
             flags, why = draft.listings[side].flags, f"new on {side.label}"
-            draft.operations.extend(Copy(side, ref, flags[ref], why) for ref in fresh[side])
+            draft.operations.extend(Copy(side, ref, flags[ref], why) for ref in alone)
+
+
+def _may_leave(draft: Draft, side: Side) -> bool:
+    """Whether what is new on `side` may be copied to the other one."""
+    return draft.policy.direction.may_change(side.other)
+
+
+def _must_identify(draft: Draft, fresh: tuple[list[Ref], list[Ref]]) -> bool:
+    """Asks for the identities without which nothing can be decided: of all when both sides have fresh messages, else
+    of those that may be stragglers; whether there are any."""
+    nameless: tuple[list[Ref], list[Ref]] = ([], [])
+    for side in Side:
+        known, stragglers = draft.listings[side].identities, awaited(draft, side)
+        for ref in fresh[side]:
+            if ref not in known and (all(fresh) or may_be_one(draft, side, ref, stragglers)):
+                nameless[side].append(ref)
+        draft.identify(side, nameless[side])
+    return any(nameless)
 
 
 def _fresh(draft: Draft, side: Side) -> list[Ref]:

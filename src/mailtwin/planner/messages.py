@@ -1,7 +1,7 @@
 """The decision about one mailbox: what was observed goes in, a sorted plan comes out.
 
 Pure and total: no clock, no randomness, no order but the sorted one. The rules are the table in ARCHITECTURE.md; each
-part of it is a module of its own. Read next, in the order of the data: `links`, `begun`, `fresh`.
+part of it is a module of its own. Read next, in the order of the data: `links`, `begun`, `stragglers`, `fresh`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from mailtwin.planner.begun import plan_begun_copies
 from mailtwin.planner.draft import Draft
 from mailtwin.planner.fresh import plan_fresh
 from mailtwin.planner.links import plan_links
-from mailtwin.planner.operations import Base, Plan, Policy, Reset, Settle
+from mailtwin.planner.operations import Abandon, Attempt, Base, Plan, Policy, Reset, Settle
+from mailtwin.planner.stragglers import plan_held, straggler_of
 
 
 def plan_messages(
@@ -23,7 +24,8 @@ def plan_messages(
 ) -> Plan:
     """What to do about one mailbox, given what is known and what both sides were just seen to hold.
 
-    `base`: at most one link and one store intent for each message, at most one copy intent for each source message.
+    `base`: at most one link and one store intent for each message, at most one copy intent for each source message;
+    any number of stragglers.
     `aside`: messages that failed in this run or cannot be identified; they are neither copied, identified nor paired
     as the same (an intent that was begun for one is still brought to its end). Raises nothing.
 
@@ -35,6 +37,7 @@ def plan_messages(
         return draft.plan()
     plan_links(draft)
     plan_begun_copies(draft)
+    plan_held(draft)
     plan_fresh(draft)
     return draft.plan()
 
@@ -47,6 +50,11 @@ def _plan_resets(draft: Draft) -> bool:
         # A reset drops the intents; a copy that arrived afterwards would be nobody's, and copied a second time.
         for intent in in_the_air:
             draft.add(Settle(intent, "it must not arrive after the mailbox was paired anew"))
+        return True
+    waited_for = [intent for intent in draft.base.copies if intent.attempt is Attempt.WAITED]
+    if changed and waited_for:
+        for intent in waited_for:
+            draft.add(Abandon(intent, "the mailbox is paired anew", straggler_of(intent, intent.identity)))
         return True
     for side in changed:
         old, new = draft.base.validity(side), draft.listings[side].validity

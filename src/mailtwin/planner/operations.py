@@ -61,13 +61,27 @@ class Link:
         return self.left if side is Side.LEFT else self.right
 
 
+class Attempt(IntEnum):
+    """What is known of the end of an attempt to store a message.
+
+    OPEN: nothing, it may still take effect. WAITED: no answer was read, its connection is gone and time has passed;
+    that proves little (a server's process may have been suspended). ANSWERED: the server said no, or nothing was sent;
+    it can no longer take effect. ACCEPTED: the server said that it stored the message.
+    """
+
+    OPEN = 0
+    WAITED = 1
+    ANSWERED = 2
+    ACCEPTED = 3
+
+
 @dataclass(frozen=True, slots=True)
 class CopyIntent:
     """A copy that was begun and not seen to end.
 
     `ref` on `source` was to be stored on the other side: under the known name `target`, or under a UID of at least
-    `floor`, in the numbering `validity`. `flags`: the source's flags when it was sent. `finished`: the attempt can no
-    longer take effect (its answer was read, or enough was waited for). `accepted`: the server said it was stored.
+    `floor`, in the numbering `validity`. `flags`: the source's flags when it was sent. A copy under a known name is
+    made by this process alone: once another one looks, it is there or never will be.
     """
 
     source: Side
@@ -77,8 +91,39 @@ class CopyIntent:
     target: Ref | None = None
     floor: int | None = None
     identity: Identity | None = None
-    finished: bool = False
-    accepted: bool = False
+    attempt: Attempt = Attempt.OPEN
+
+    @property
+    def finished(self) -> bool:
+        """Whether a listing made now decides: the attempt is over as far as anybody can tell."""
+        return self.attempt is not Attempt.OPEN or self.target is not None
+
+
+class Verdict(IntEnum):
+    """What a person decided about a straggler that was found: nothing yet, that it is to be removed, or that it is mail
+    of its own, to be treated like any other."""
+
+    NONE = 0
+    REMOVE = 1
+    KEEP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Straggler:
+    """A copy that was given up without an answer, and that may arrive all the same: then it is nobody's new mail.
+
+    Of `ref` on `source`, sent with `flags`; it would get a UID of at least `floor` in the numbering `validity`, any
+    UID in another one. `found`: the message that is it; what becomes of that a person decides (`verdict`).
+    """
+
+    source: Side
+    ref: Ref
+    flags: Flags
+    validity: str
+    floor: int
+    identity: Identity
+    found: Ref | None = None
+    verdict: Verdict = Verdict.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +154,7 @@ class Base:
     right_validity: str | None = None
     copies: Sequence[CopyIntent] = ()
     stores: Sequence[StoreIntent] = ()
+    stragglers: Sequence[Straggler] = ()
 
     def validity(self, side: Side) -> str | None:
         """The numbering that the links' refs on `side` belong to."""
@@ -145,8 +191,8 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Make sure that no interrupted copy towards the same side can still take effect (this one included, and those
-    whose intent has ended already), mark it finished, then observe again."""
+    """Give every interrupted copy towards the same side time to arrive (this one included, and those whose intent has
+    ended already): leave its connection, wait, connect anew; then it has been waited for, and observe again."""
 
     intent: CopyIntent
     why: str
@@ -154,17 +200,29 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """An interrupted copy is proven not to have happened: drop its intent."""
+    """An interrupted copy did not happen: drop its intent, and remember it as `straggler` if it may arrive all the
+    same. Or: a straggler is nothing any more, drop it."""
 
-    intent: CopyIntent
+    intent: CopyIntent | Straggler
+    why: str
+    straggler: Straggler | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A straggler arrived: from now on it is known as `held`, and left alone until a person decides."""
+
+    straggler: Straggler
+    held: Straggler
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """A server said it stored a copy, and it cannot be found: nothing is sent again, a person sees it."""
+    """What nobody but a person can decide, and is left alone until then: a copy that the server accepted, or may have
+    stored, and that cannot be found; a straggler that arrived."""
 
-    intent: CopyIntent
+    intent: CopyIntent | Straggler
     why: str
 
 
@@ -221,13 +279,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Remove `ref` on `side`. `link` is its agreement, or None for a copy that was never agreed (`intent`)."""
+    """Remove `ref` on `side`. `link` is its agreement, or None for a copy that was never agreed or a
+    straggler that is not wanted (`intent`)."""
 
     side: Side
     ref: Ref
     link: Link | None
     why: str
-    intent: CopyIntent | None = None
+    intent: CopyIntent | Straggler | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,13 +298,25 @@ class Forget:
 
 
 Operation: TypeAlias = (
-    Reset | Settle | Abandon | Unresolved | Identify | Copy | Adopt | StoreFlags | Record | Remove | Forget
+    Reset
+    | Settle
+    | Abandon
+    | Hold
+    | Unresolved
+    | Identify
+    | Copy
+    | Adopt
+    | StoreFlags
+    | Record
+    | Remove
+    | Forget
 )
 
 PHASES: dict[type, Phase] = {
     Reset: Phase.RESET,
     Settle: Phase.SETTLE,
     Abandon: Phase.SETTLE,
+    Hold: Phase.SETTLE,
     Identify: Phase.IDENTIFY,
     Adopt: Phase.COPY,
     Copy: Phase.COPY,
@@ -279,7 +350,7 @@ class Plan:
         return tuple(op for op in executable if PHASES[type(op)] is first)
 
     def unresolved(self) -> tuple[Unresolved, ...]:
-        """Copies whose outcome a person has to look at."""
+        """What a person has to look at."""
         return tuple(op for op in self.operations if isinstance(op, Unresolved))
 
 

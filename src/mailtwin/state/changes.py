@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from mailtwin.model import Flags, Ref, Side
-from mailtwin.planner.operations import CopyIntent, Link, StoreIntent
+from mailtwin.planner.operations import Attempt, CopyIntent, Link, StoreIntent, Straggler
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +94,36 @@ class DropCopy:
 
 
 @dataclass(frozen=True, slots=True)
-class FinishCopy:
-    """The attempt can no longer take effect; `accepted`: the server said that it stored the message."""
+class EndAttempt:
+    """More is known of the end of the attempt to store the copy."""
 
     intent: CopyIntent
-    accepted: bool
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class AddStraggler:
+    """A copy that is given up may arrive all the same; its intent, if it is there still, tells which message it is.
+
+    Forgotten a day later, unless it was found.
+    """
+
+    straggler: Straggler
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceStraggler:
+    """More is known of a straggler, or was decided."""
+
+    old: Straggler
+    new: Straggler
+
+
+@dataclass(frozen=True, slots=True)
+class DropStraggler:
+    """The straggler became an agreement, or is nothing any more."""
+
+    straggler: Straggler
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +143,7 @@ class DropStore:
 
 @dataclass(frozen=True, slots=True)
 class ForgetAll:
-    """Drops all links, intents and snapshots of the mailbox: its numbering changed."""
+    """Drops all links, intents and snapshots of the mailbox, not the stragglers: its numbering changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +185,10 @@ Change: TypeAlias = (
     | SetFlags
     | AddCopy
     | DropCopy
-    | FinishCopy
+    | EndAttempt
+    | AddStraggler
+    | ReplaceStraggler
+    | DropStraggler
     | AddStore
     | DropStore
     | ForgetAll

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mailtwin.model import Flags, Identity, MailboxName, Ref, Side
-from mailtwin.planner.operations import Base, CopyIntent, Link, StoreIntent
+from mailtwin.planner.operations import Attempt, Base, CopyIntent, Link, StoreIntent, Straggler, Verdict
 from mailtwin.state.changes import Snapshot
 from mailtwin.state.codec import Stored, pack_name, unpack_flags, unpack_name, unpack_ref, unpack_text
-from mailtwin.state.records import CopyRecord, HistoryEntry, MailboxRecord, RunRecord
+from mailtwin.state.records import CopyRecord, HistoryEntry, MailboxRecord, RunRecord, StragglerRecord
 
 _MAILBOXES = """
 SELECT name, links,
@@ -25,8 +25,11 @@ WHERE known = 1
 """
 
 _COPY_COLUMNS = (
-    "source, ref, flags, validity, target, floor, identity_headers, identity_content, has_message_id,"
-    " finished, accepted"
+    "source, ref, flags, validity, target, floor, identity_headers, identity_content, has_message_id, attempt"
+)
+
+_STRAGGLER_COLUMNS = (
+    "source, ref, flags, validity, floor, identity_headers, identity_content, has_message_id, found, verdict"
 )
 
 _HISTORY = """
@@ -60,12 +63,16 @@ def base(connection: sqlite3.Connection, name: MailboxName) -> Base:
         "SELECT left_ref, right_ref, side, add_flags, remove_flags, result FROM stores WHERE mailbox = ?",
         (mailbox,),
     )
+    straggler_rows = connection.execute(
+        f"SELECT {_STRAGGLER_COLUMNS} FROM stragglers WHERE mailbox = ? ORDER BY id", (mailbox,)
+    )
     return Base(
         links=tuple(_links(links)),
         left_validity=left_validity,
         right_validity=right_validity,
         copies=tuple(map(_copy_intent, copy_rows)),
         stores=tuple(map(_store_intent, stores)),
+        stragglers=tuple(map(_straggler, straggler_rows)),
     )
 
 
@@ -74,7 +81,7 @@ def _links(rows: Iterable[tuple[Stored, Stored, Stored]]) -> list[Link]:
 
 
 def _copy_intent(row: tuple[Any, ...]) -> CopyIntent:
-    source, ref, flags, validity, target, floor, headers, content, has_message_id, finished, accepted = row
+    source, ref, flags, validity, target, floor, headers, content, has_message_id, attempt = row
     return CopyIntent(
         source=Side(source),
         ref=unpack_ref(ref),
@@ -83,8 +90,21 @@ def _copy_intent(row: tuple[Any, ...]) -> CopyIntent:
         target=None if target is None else unpack_ref(target),
         floor=floor,
         identity=None if headers is None else Identity(headers, content, bool(has_message_id)),
-        finished=bool(finished),
-        accepted=bool(accepted),
+        attempt=Attempt(attempt),
+    )
+
+
+def _straggler(row: tuple[Any, ...]) -> Straggler:
+    source, ref, flags, validity, floor, headers, content, has_message_id, found, verdict = row
+    return Straggler(
+        source=Side(source),
+        ref=unpack_ref(ref),
+        flags=unpack_flags(flags),
+        validity=validity,
+        floor=floor,
+        identity=Identity(headers, content, bool(has_message_id)),
+        found=None if found is None else unpack_ref(found),
+        verdict=Verdict(verdict),
     )
 
 
@@ -128,6 +148,20 @@ def copies(connection: sqlite3.Connection, name: MailboxName | None) -> list[Cop
     )
     return [
         CopyRecord(unpack_name(row[0]), _copy_intent(row[5:]), row[1], row[2], unpack_text(row[3]), row[4])
+        for row in rows
+    ]
+
+
+def stragglers(connection: sqlite3.Connection, name: MailboxName | None) -> list[StragglerRecord]:
+    """Stragglers with what describes the message, oldest first."""
+    rows = connection.execute(
+        f"SELECT name, size, stragglers.message_id, since, {_STRAGGLER_COLUMNS}"
+        " FROM stragglers JOIN mailboxes ON mailboxes.id = stragglers.mailbox"
+        " WHERE ?1 IS NULL OR name = ?1 ORDER BY stragglers.id",
+        (None if name is None else pack_name(name),),
+    )
+    return [
+        StragglerRecord(unpack_name(row[0]), _straggler(row[4:]), row[1], unpack_text(row[2]), row[3])
         for row in rows
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mailtwin.model import MailboxName, Ref, Side
-from mailtwin.planner.operations import CopyIntent
+from mailtwin.planner.operations import CopyIntent, Straggler
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,18 @@ class CopyRecord:
     sha256: str
     message_id: str
     begun: float
+
+
+@dataclass(frozen=True, slots=True)
+class StragglerRecord:
+    """A straggler with what a person needs to recognise the message. `size` is None when it is not known; `since`:
+    when it was given up, in seconds since 1970."""
+
+    mailbox: MailboxName
+    straggler: Straggler
+    size: int | None
+    message_id: str
+    since: float
 
 
 @dataclass(frozen=True, slots=True)

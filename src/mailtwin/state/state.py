@@ -22,7 +22,7 @@ from mailtwin.planner.operations import Base
 from mailtwin.state import checks, database, reading
 from mailtwin.state.changes import Change, Snapshot
 from mailtwin.state.codec import pack_name, pack_ref, pack_text, unpack_text
-from mailtwin.state.records import CopyRecord, HistoryEntry, MailboxRecord, RunRecord
+from mailtwin.state.records import CopyRecord, HistoryEntry, MailboxRecord, RunRecord, StragglerRecord
 from mailtwin.state.writing import Transaction, forget_all, write
 
 RUNS_MAX = 200
@@ -30,6 +30,12 @@ RUNS_MAX = 200
 
 NOTES_MAX = 1_000_000
 """Lines of history kept, whatever the number of runs."""
+
+STRAGGLER_S = 24 * 3600.0
+"""How long a copy that was given up may still arrive: longer than any server keeps a session that does nothing."""
+
+STRAGGLERS_MAX = 10_000
+"""Stragglers remembered of one pair, the youngest: a connection that breaks all day must not fill the disk."""
 
 _SLUG_CHARS_MAX = 40
 
@@ -165,7 +171,9 @@ class State:
     def forget_mailbox(self, name: MailboxName) -> None:
         """Drops everything about `name` except its history."""
         with self._writing() as connection:
-            forget_all(Transaction(connection, _mailbox(connection, name), self._run, self._now()))
+            mailbox = _mailbox(connection, name)
+            forget_all(Transaction(connection, mailbox, self._run, self._now()))
+            connection.execute("DELETE FROM stragglers WHERE mailbox = ?", (mailbox,))
             connection.execute(
                 "UPDATE mailboxes SET known = 0, links = 0, left_validity = NULL, right_validity = NULL"
                 " WHERE name = ?",
@@ -206,6 +214,11 @@ class State:
         with self._reading() as connection:
             return reading.copies(connection, name)
 
+    def stragglers(self, name: MailboxName | None = None) -> list[StragglerRecord]:
+        """Copies that were given up and may arrive, or did, of one mailbox or of all."""
+        with self._reading() as connection:
+            return reading.stragglers(connection, name)
+
     # --- runs and history --------------------------------------------------------------------------------------------
 
     def begin_run(self, command: str) -> int:
@@ -220,7 +233,9 @@ class State:
         return self._run
 
     def end_run(self, run: int, outcome: str, counts: Mapping[str, int]) -> None:
-        """Ends the run that `begin_run` returned, and prunes the history to the last 200 runs and a million lines."""
+        """Ends the run that `begin_run` returned, and forgets what is old: history beyond the last 200 runs or a
+        million lines, stragglers that did not arrive within a day.
+        """
         assert run == self._run, f"run {run} is not the one that was begun last"
         with self._writing() as connection:
             connection.execute(
@@ -228,6 +243,7 @@ class State:
                 (self._now(), outcome, json.dumps(dict(counts)), run),
             )
             _prune(connection, run)
+            _forget_stragglers(connection, self._now())
         self._run = None
 
     def runs(self, limit: int = 20) -> list[RunRecord]:
@@ -373,6 +389,15 @@ def _mailbox(connection: sqlite3.Connection, name: MailboxName) -> int:
             "INSERT INTO mailboxes (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET known = 1 RETURNING id",
             (packed,),
         ).fetchone()[0]
+    )
+
+
+def _forget_stragglers(connection: sqlite3.Connection, now: float) -> None:
+    """Drops those that did not arrive, when they are old or too many; one that was found waits for a person."""
+    connection.execute(
+        "DELETE FROM stragglers WHERE found IS NULL AND (since < ?1 OR id <= ("
+        " SELECT id FROM stragglers ORDER BY id DESC LIMIT 1 OFFSET ?2))",
+        (now - STRAGGLER_S, STRAGGLERS_MAX),
     )
 
 

@@ -9,18 +9,22 @@ from itertools import groupby
 from typing import Any
 
 from mailtwin.model import Side
+from mailtwin.planner.operations import Straggler
 from mailtwin.state.changes import (
     AddCopy,
     AddLink,
     AddStore,
+    AddStraggler,
     Change,
     DropCopy,
     DropLink,
     DropSnapshot,
     DropStore,
-    FinishCopy,
+    DropStraggler,
+    EndAttempt,
     ForgetAll,
     Note,
+    ReplaceStraggler,
     SaveSnapshot,
     SetFlags,
     SetValidity,
@@ -57,12 +61,15 @@ def write(transaction: Transaction, changes: Iterable[Change]) -> None:
         transaction.many("UPDATE mailboxes SET links = links + ?2 WHERE id = ?1", [(added,)])
 
 
+_OUTLIVE_FORGETTING = (Note, SetValidity, AddStraggler, ReplaceStraggler, DropStraggler)
+
+
 def _effective(changes: Iterable[Change]) -> list[Change]:
     """`changes` without those that a later `ForgetAll` undoes, and with what the end of an agreement entails."""
     kept: list[Change] = []
     for change in changes:
         if isinstance(change, ForgetAll):
-            kept = [earlier for earlier in kept if isinstance(earlier, Note | SetValidity)]
+            kept = [earlier for earlier in kept if isinstance(earlier, _OUTLIVE_FORGETTING)]
         kept.append(change)
         if isinstance(change, DropLink):
             kept.append(DropStore(change.link.left, change.link.right))
@@ -109,7 +116,9 @@ def _set_flags(transaction: Transaction, changes: Sequence[SetFlags]) -> int:
 def _add_copies(transaction: Transaction, changes: Sequence[AddCopy]) -> int:
     at = transaction.at
     transaction.many(
-        "INSERT OR REPLACE INTO copies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO copies (mailbox, source, ref, flags, validity, target, floor, identity_headers,"
+        " identity_content, has_message_id, attempt, size, sha256, message_id, begun)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (_copy_row(change, at) for change in changes),
     )
     return 0
@@ -127,8 +136,7 @@ def _copy_row(change: AddCopy, at: float) -> tuple[Stored | float | None, ...]:
         None if who is None else who.headers,
         None if who is None else who.content,
         None if who is None else who.has_message_id,
-        intent.finished,
-        intent.accepted,
+        intent.attempt.value,
         change.size,
         change.sha256,
         pack_text(change.message_id[:MESSAGE_ID_CHARS_MAX]),
@@ -144,10 +152,66 @@ def _drop_copies(transaction: Transaction, changes: Sequence[DropCopy]) -> int:
     return 0
 
 
-def _finish_copies(transaction: Transaction, changes: Sequence[FinishCopy]) -> int:
+def _end_attempts(transaction: Transaction, changes: Sequence[EndAttempt]) -> int:
     transaction.many(
-        "UPDATE copies SET finished = 1, accepted = ?4 WHERE mailbox = ?1 AND source = ?2 AND ref = ?3",
-        ((change.intent.source.value, pack_ref(change.intent.ref), change.accepted) for change in changes),
+        "UPDATE copies SET attempt = ?4 WHERE mailbox = ?1 AND source = ?2 AND ref = ?3",
+        (
+            (change.intent.source.value, pack_ref(change.intent.ref), change.attempt.value)
+            for change in changes
+        ),
+    )
+    return 0
+
+
+def _add_stragglers(transaction: Transaction, changes: Sequence[AddStraggler]) -> int:
+    at = transaction.at
+    transaction.many(
+        "INSERT INTO stragglers (mailbox, source, ref, flags, validity, floor, identity_headers, identity_content,"
+        " has_message_id, found, verdict, size, message_id, since)"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, max(size), coalesce(max(message_id), ''), ?12"
+        " FROM copies WHERE mailbox = ?1 AND source = ?2 AND ref = ?3",
+        ((*_straggler_row(change.straggler), at) for change in changes),
+    )
+    return 0
+
+
+def _straggler_row(straggler: Straggler) -> tuple[Stored | float | None, ...]:
+    return (
+        straggler.source.value,
+        pack_ref(straggler.ref),
+        pack_flags(straggler.flags),
+        straggler.validity,
+        straggler.floor,
+        straggler.identity.headers,
+        straggler.identity.content,
+        straggler.identity.has_message_id,
+        None if straggler.found is None else pack_ref(straggler.found),
+        straggler.verdict.value,
+    )
+
+
+_THIS_STRAGGLER = (
+    "id = (SELECT min(id) FROM stragglers WHERE mailbox = ?1 AND source = ?2 AND ref = ?3 AND flags = ?4"
+    " AND validity = ?5 AND floor = ?6 AND identity_headers = ?7 AND identity_content = ?8 AND has_message_id = ?9"
+    " AND found IS ?10 AND verdict = ?11)"
+)
+
+
+def _replace_stragglers(transaction: Transaction, changes: Sequence[ReplaceStraggler]) -> int:
+    for change in changes:
+        new = change.new
+        found = None if new.found is None else pack_ref(new.found)
+        transaction.many(
+            f"UPDATE stragglers SET found = ?12, validity = ?13, verdict = ?14 WHERE {_THIS_STRAGGLER}",
+            [(*_straggler_row(change.old), found, new.validity, new.verdict.value)],
+        )
+    return 0
+
+
+def _drop_stragglers(transaction: Transaction, changes: Sequence[DropStraggler]) -> int:
+    transaction.many(
+        f"DELETE FROM stragglers WHERE {_THIS_STRAGGLER}",
+        (_straggler_row(change.straggler) for change in changes),
     )
     return 0
 
@@ -247,7 +311,10 @@ _TABLE: tuple[tuple[int, type, Callable[[Transaction, Sequence[Any]], int]], ...
     (2, SetFlags, _set_flags),
     (3, AddCopy, _add_copies),
     (3, DropCopy, _drop_copies),
-    (3, FinishCopy, _finish_copies),
+    (3, EndAttempt, _end_attempts),
+    (3, AddStraggler, _add_stragglers),
+    (3, ReplaceStraggler, _replace_stragglers),
+    (3, DropStraggler, _drop_stragglers),
     (4, AddStore, _add_stores),
     (4, DropStore, _drop_stores),
     (5, Note, _write_notes),

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tests.planner.model.mistakes import Mistake, Mistakes, falsified, falsified_base, rewritten
-from tests.planner.model.world import Answer, Box, Flight, Journal, Scenario, World, identity_of
+from tests.planner.model.world import Answer, Box, Flight, Journal, Scenario, Tally, World, identity_of
 
 from mailtwin.model import Listing, Ref, Side, UidSet, make_flags
 from mailtwin.planner import (
     Abandon,
     Adopt,
+    Attempt,
     Base,
     Copy,
     CopyIntent,
     Forget,
+    Hold,
     Identify,
     Link,
     Operation,
@@ -36,7 +38,7 @@ Glimpse = tuple[Box, int | None]
 SETTLING_PLANS_MAX = 40
 """More plans than any of these worlds needs to come to rest."""
 
-COMMITS = (Record, Adopt, Forget, Abandon, Reset)
+COMMITS = (Record, Adopt, Forget, Abandon, Hold, Reset)
 """What touches no mailbox: the next plan may be made on the same observation."""
 
 
@@ -100,7 +102,7 @@ class Executor:
         asked: tuple[set[Ref], set[Ref]] = (set(), set())
         for _ in range(3):
             seen = (_asked(full[Side.LEFT], asked[Side.LEFT]), _asked(full[Side.RIGHT], asked[Side.RIGHT]))
-            base = Base(links, *journal.validities, journal.copies, journal.stores)
+            base = Base(links, *journal.validities, journal.copies, journal.stores, journal.stragglers)
             base = falsified_base(self.mistakes, base, seen)
             plan = plan_messages(base, *seen, self.scenario.policy)
             requests = [op for op in plan.first_phase() if isinstance(op, Identify)]
@@ -167,7 +169,7 @@ class Executor:
         """A command takes effect on what its mailbox holds now."""
         box = world.boxes[flight.side]
         if flight.append is not None:
-            return world.place(flight.side, *flight.append)
+            return _expected(world, flight).place(flight.side, *flight.append)
         if flight.remove is not None:
             return world.with_box(flight.side, box.without(flight.remove))
         assert flight.store is not None
@@ -244,7 +246,7 @@ class Executor:
             if intent in copies and answer is not Answer.LOST:
                 copies.remove(intent)
                 if answer is Answer.ACCEPTED:
-                    copies.append(replace(intent, finished=True, accepted=True))
+                    copies.append(replace(intent, attempt=Attempt.ACCEPTED))
             if not isinstance(answer, Answer):
                 links[_ends(intent, answer)] = intent.flags
         world = world.with_links(links).with_intents(copies=copies)
@@ -282,18 +284,22 @@ class Executor:
             case Forget(link):
                 links.pop((link.left, link.right), None)
                 return world.with_links(links).without_stores(link.left, link.right)
-            case Abandon(intent):
-                return world.without_copy(intent)
+            case Abandon(intent, straggler=straggler):
+                ended = world.without_copy(intent)
+                if straggler is None or Mistake.FORGET_STRAGGLERS in self.mistakes:
+                    return ended
+                return ended.with_straggler(None, straggler)
+            case Hold(straggler, held):
+                return world.with_straggler(straggler, held)
             case Settle(intent):
-                side = intent.source.other
-                settled = world._replace(flights=tuple(f for f in world.flights if f.side is not side))
-                return settled.without_copy(intent).with_intents(
-                    copies=[*settled.without_copy(intent).journal.copies, replace(intent, finished=True)]
-                )
+                ended = _waited(world, intent.source.other).without_copy(intent)
+                waited = replace(intent, attempt=Attempt.WAITED)
+                return ended.with_intents(copies=[*ended.journal.copies, waited])
             case Reset():
                 assert world.grounds is not None
                 left, right = (str(box.validity) for box, _ in world.grounds)
-                return world._replace(journal=Journal(validities=(left, right)))
+                journal = Journal(validities=(left, right), stragglers=world.journal.stragglers)
+                return world._replace(journal=journal)
             case _:
                 return world
 
@@ -322,6 +328,32 @@ class Executor:
     def unresolved(self, world: World) -> tuple[Unresolved, ...]:
         """The copies that a person has to look at in a settled world."""
         return self.plan(world.journal, (world.boxes[0], None), (world.boxes[1], None)).unresolved()
+
+
+def _waited(world: World, side: Side) -> World:
+    """The same world after a pause: what was sent to `side` has taken effect, or nobody expects it to."""
+    here = [flight for flight in world.flights if flight.side is side]
+    late = [flight._replace(waited=True) for flight in here if flight.append and world.budget.lates]
+    rest = tuple(flight for flight in world.flights if flight.side is not side)
+    return world._replace(flights=rest).with_flights(added=late)
+
+
+def _expected(world: World, flight: Flight) -> World:
+    """The same world, in which it is noted when a copy lands that nobody expects."""
+    if not flight.waited or flight.append is None:
+        return world
+    tallies = tuple(
+        _one_late(tally, flight.side) if tally.identity == flight.append[0] else tally
+        for tally in world.tallies
+    )
+    budget = world.budget._replace(lates=world.budget.lates - 1)
+    flights = world.flights if budget.lates else tuple(each for each in world.flights if not each.waited)
+    return world._replace(tallies=tallies, budget=budget, flights=flights)
+
+
+def _one_late(tally: Tally, side: Side) -> Tally:
+    left, right = tally.late
+    return tally._replace(late=(left + 1, right) if side is Side.LEFT else (left, right + 1))
 
 
 def _asked(listing: Listing, asked: set[Ref]) -> Listing:

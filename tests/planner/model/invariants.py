@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tests.planner.model.world import Scenario, World
 
 from mailtwin.model import Side
-from mailtwin.planner import Direction, Removals, Unresolved
+from mailtwin.planner import CopyIntent, Direction, Removals, Straggler, Unresolved
 
 
 def violations_now(world: World) -> Iterator[str]:
@@ -61,7 +61,7 @@ def _miscounts(world: World) -> Iterator[str]:
         there = Counter(mail.identity for mail in world.boxes[side].mails)
         for tally in world.tallies:
             count = there[tally.identity]
-            if count > sum(tally.placed):
+            if count > sum(tally.placed) + tally.late[side]:
                 yield f"DUPLICATE: {tally.identity} is {count} times on {side.label}"
             if count < tally.placed[side] - tally.removed:
                 yield f"LOST: {tally.identity} is {count} times on {side.label}"
@@ -87,7 +87,11 @@ Contents = Counter[tuple[str, tuple[str, ...]]]
 
 def _contents(world: World, side: Side, unresolved: tuple[Unresolved, ...]) -> Contents:
     """What is there, with the flags that both sides can hold; without what a person has to look at."""
-    pending = {op.intent.ref for op in unresolved if op.intent.source is side}
+    pending = {
+        op.intent.ref for op in unresolved if op.intent.source is side and isinstance(op.intent, CopyIntent)
+    }
+    stragglers = (op.intent for op in unresolved if isinstance(op.intent, Straggler))
+    pending |= {each.found for each in stragglers if each.source is side.other and each.found is not None}
     return Counter(
         (mail.identity, tuple(sorted(world.boxes[Side.RIGHT].vocabulary.keep(mail.flags))))
         for mail in world.boxes[side].mails

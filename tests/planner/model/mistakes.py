@@ -11,7 +11,7 @@ from enum import Enum, auto
 from tests.planner.model.world import F, G
 
 from mailtwin.model import Listing, Side, make_flags
-from mailtwin.planner import Adopt, Base, Operation, StoreFlags
+from mailtwin.planner import Adopt, Attempt, Base, Operation, StoreFlags
 from mailtwin.planner.merge import merge_flags
 
 
@@ -48,6 +48,8 @@ class Mistake(Enum):
     """A new UIDVALIDITY drops the intents of copies that may still arrive."""
     FRESH_IN_WINDOW = auto()
     """While an intent waits for a full listing, what may be its copy is taken for new mail."""
+    FORGET_STRAGGLERS = auto()
+    """A copy that was waited for and given up is forgotten, as if it could not arrive any more."""
 
 
 Mistakes = frozenset[Mistake]
@@ -78,7 +80,7 @@ def falsified_base(mistakes: Mistakes, base: Base, seen: tuple[Listing, Listing]
     copies = base.copies
     renumbered = any(base.validity(side) != seen[side].validity for side in Side)
     if Mistake.NO_SETTLE in mistakes or (Mistake.RESET_IN_FLIGHT in mistakes and renumbered):
-        copies = [replace(intent, finished=True) for intent in copies]
+        copies = [replace(intent, attempt=Attempt.ANSWERED) for intent in copies]
     if Mistake.FRESH_IN_WINDOW in mistakes:
         copies = [intent for intent in copies if seen[intent.source.other].complete]
     return base if copies is base.copies else replace(base, copies=copies)

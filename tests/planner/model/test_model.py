@@ -98,6 +98,22 @@ SOUND = {
         Scenario(Budget(acts=2, crashes=1, cuts=1), may_move=True, may_append=False),
         Budget(acts=3, crashes=1, cuts=1),
     ),
+    "copies that were waited for land all the same": (
+        Scenario(Budget(acts=2, crashes=1, lates=1), users=LEFT),
+        Budget(acts=2, crashes=1, cuts=1, lates=2),
+    ),
+    "copies land late, two users": (
+        Scenario(Budget(acts=1, cuts=1, lates=1)),
+        Budget(acts=2, cuts=1, lates=1),
+    ),
+    "copies land late, equal messages": (
+        replace(TWINS, budget=Budget(acts=1, cuts=1, lates=1)),
+        Budget(acts=1, cuts=1, lates=2),
+    ),
+    "copies land late, a new UIDVALIDITY": (
+        Scenario(Budget(acts=1, cuts=1, lates=1, renumberings=1)),
+        Budget(acts=1, cuts=1, lates=1, renumberings=2),
+    ),
     "a new UIDVALIDITY": (
         Scenario(Budget(acts=1, crashes=1, cuts=1, renumberings=1)),
         Budget(acts=2, crashes=1, cuts=1, renumberings=1),
@@ -145,7 +161,7 @@ SOUND = {
 
 CAUGHT = {
     Mistake.NO_COVERAGE: Scenario(Budget(), partial=True, linked=True, start=("a", "a")),
-    Mistake.BLIND_COPY: Scenario(Budget(crashes=1), partial=True),
+    Mistake.BLIND_COPY: Scenario(Budget(crashes=1), partial=True, named=True),
     Mistake.NO_STORE_INTENT: replace(ONLY_FLAGS, budget=Budget(acts=2), users=LEFT),
     Mistake.ADOPT_AS_SEEN: Scenario(
         Budget(acts=1, crashes=1), split=True, toggles=(F, G), may_append=False, may_remove=False
@@ -161,6 +177,7 @@ CAUGHT = {
     Mistake.NO_SETTLE: Scenario(Budget(cuts=1)),
     Mistake.NO_FENCE: replace(ONLY_FLAGS, budget=Budget(acts=2, crashes=1), users=LEFT),
     Mistake.RESET_IN_FLIGHT: Scenario(Budget(cuts=1, renumberings=1)),
+    Mistake.FORGET_STRAGGLERS: Scenario(Budget(cuts=1, lates=1)),
     Mistake.FRESH_IN_WINDOW: Scenario(Budget(acts=1, crashes=1), partial=True),
 }
 """The smallest world in which each mistake does harm."""

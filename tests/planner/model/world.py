@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache
 from typing import NamedTuple
 
 from mailtwin.model import NO_FLAGS, Flags, Identity, Ref, Side, Vocabulary, make_flags
 from mailtwin.model.flags import EVERYTHING
-from mailtwin.planner import CopyIntent, Direction, Operation, Policy, StoreIntent
+from mailtwin.planner import CopyIntent, Direction, Operation, Policy, StoreIntent, Straggler, Verdict
 
 F = make_flags(["\\Flagged"])
 G = make_flags(["\\Seen"])
@@ -54,16 +54,21 @@ class Journal(NamedTuple):
     links: tuple[tuple[Ref, Ref, Flags], ...] = ()
     copies: tuple[CopyIntent, ...] = ()
     stores: tuple[StoreIntent, ...] = ()
+    stragglers: tuple[Straggler, ...] = ()
     validities: tuple[str, str] = ("1", "1")
 
 
 class Flight(NamedTuple):
-    """A command that was sent (or nearly so) and whose answer nobody will read: it may still take effect."""
+    """A command that was sent (or nearly so) and whose answer nobody will read: it may still take effect.
+
+    `waited`: a copy that was waited for already, so that nobody expects it any more.
+    """
 
     side: Side
     append: tuple[str, Flags] | None = None
     store: tuple[Ref, Flags, Flags] | None = None
     remove: Ref | None = None
+    waited: bool = False
 
 
 class Answer(Enum):
@@ -74,22 +79,25 @@ class Answer(Enum):
 
 
 class Budget(NamedTuple):
-    """How much users and the enemy may still do."""
+    """How much users and the enemy may still do. `lates`: copies that land although they were waited for."""
 
     acts: int = 0
     crashes: int = 0
     cuts: int = 0
     renumberings: int = 0
     lessons: int = 0
+    lates: int = 0
 
 
 class Tally(NamedTuple):
-    """How often users placed an identity on each side, and removed it: anywhere, and where they had placed it."""
+    """How often users placed an identity on each side, and removed it: anywhere, and where they had placed it.
+    `late`: how often a copy landed on each side that nobody expected any more; there may be one too many for each."""
 
     identity: str
     placed: tuple[int, int] = (0, 0)
     removed: int = 0
     taken_back: int = 0
+    late: tuple[int, int] = (0, 0)
 
 
 class World(NamedTuple):
@@ -132,7 +140,11 @@ class World(NamedTuple):
         return self._replace(journal=self.journal._replace(links=rows))
 
     def with_intents(
-        self, *, copies: Iterable[CopyIntent] | None = None, stores: Iterable[StoreIntent] | None = None
+        self,
+        *,
+        copies: Iterable[CopyIntent] | None = None,
+        stores: Iterable[StoreIntent] | None = None,
+        stragglers: Iterable[Straggler] | None = None,
     ) -> World:
         """The same world with these intents instead."""
         journal = self.journal
@@ -140,12 +152,23 @@ class World(NamedTuple):
             journal = journal._replace(copies=tuple(sorted(copies, key=repr)))
         if stores is not None:
             journal = journal._replace(stores=tuple(stores))
+        if stragglers is not None:
+            journal = journal._replace(stragglers=tuple(sorted(stragglers, key=repr)))
         return self._replace(journal=journal)
 
-    def without_copy(self, intent: CopyIntent | None) -> World:
+    def with_straggler(self, old: Straggler | None, new: Straggler | None) -> World:
+        """The same world in which `new` takes the place of `old`."""
+        stragglers = list(self.journal.stragglers)
+        if old in stragglers:
+            stragglers.remove(old)
+        return self.with_intents(stragglers=stragglers if new is None else [*stragglers, new])
+
+    def without_copy(self, intent: CopyIntent | Straggler | None) -> World:
         """The same world in which that copy has ended."""
         if intent is None:
             return self
+        if isinstance(intent, Straggler):
+            return self.with_straggler(intent, None)
         ends = (intent.source, intent.ref)
         return self.with_intents(
             copies=[each for each in self.journal.copies if (each.source, each.ref) != ends]
@@ -239,6 +262,27 @@ def user_moves(scenario: Scenario, world: World) -> Iterator[tuple[str, World]]:
             count = sum(map(sum, (tally.placed for tally in world.tallies)))
             identity = scenario.identities[min(count, len(scenario.identities)) - 1] if count else "a"
             yield f"{side.label} user appends {identity}", _placed(scenario, after, side, identity, NO_FLAGS)
+    for straggler in world.journal.stragglers:
+        yield from _decisions(scenario, after, straggler)
+
+
+def _decisions(scenario: Scenario, world: World, straggler: Straggler) -> Iterator[tuple[str, World]]:
+    """What a person may decide about a copy that arrived late; to keep it is to put it there."""
+    side = straggler.source.other
+    if (
+        straggler.found is None
+        or straggler.verdict is not Verdict.NONE
+        or world.journal.validities[side] != straggler.validity
+    ):
+        return
+    identity = straggler.identity.headers
+    unwanted = replace(straggler, verdict=Verdict.REMOVE)
+    yield f"a person does not want {straggler.found}", world.with_straggler(straggler, unwanted)
+    if side not in scenario.users:
+        return
+    kept = _counted(world.tallies, identity, side, placed=1)
+    wanted = world.with_straggler(straggler, replace(straggler, verdict=Verdict.KEEP))
+    yield f"a person keeps {straggler.found}", wanted._replace(tallies=kept)
 
 
 def _moves_of(scenario: Scenario, world: World, side: Side, mail: Mail) -> Iterator[tuple[str, World]]:
@@ -272,5 +316,7 @@ def _counted(
     left, right = old.placed
     counts = (left + placed, right) if side is Side.LEFT else (left, right + placed)
     own = bool(removed and old.placed[side])
-    by_name[identity] = Tally(identity, counts, old.removed + removed, old.taken_back + own)
+    by_name[identity] = old._replace(
+        placed=counts, removed=old.removed + removed, taken_back=old.taken_back + own
+    )
     return tuple(by_name[name] for name in sorted(by_name))
