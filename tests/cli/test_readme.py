@@ -55,8 +55,8 @@ def option_row(name: str, option: click.Option) -> str:
 
 def option_rows() -> Iterator[str]:
     found: dict[str, tuple[click.Option, list[str]]] = {}
-    for name in ("sync", "plan", "check", "status", "demo"):
-        for option in commands.commands[name].params:
+    for name, command in commands.commands.items():
+        for option in command.params:
             if isinstance(option, click.Option):
                 assert option.name is not None
                 found.setdefault(option.name, (option, []))[1].append(name)

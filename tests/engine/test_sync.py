@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mailtwin.engine import Pair, compare_stores, plan, sync
+from mailtwin.engine import Pair, check, compare_stores, plan, sync
 from mailtwin.engine.report import RunReport
 from mailtwin.errors import (
     ExitCode,
@@ -456,3 +456,49 @@ async def test_what_was_done_is_told_even_when_a_guard_stops_the_mailbox(world: 
     report = await world.run()
     assert isinstance(report.problems[0].error, GuardError)
     assert report.counts.copied_to_right == 1
+
+
+# --- what a person chose, and what is said ---
+
+
+async def test_a_choice_that_leaves_nothing_is_a_problem(world: World) -> None:
+    world.left.add(INBOX, message(1))
+    world.pair = replace(world.pair, select=lambda name: name == MailboxName(("Imbox",)))
+    report = await world.run()
+    assert report.exit_code is ExitCode.NOT_IN_STEP
+    assert report.problems[0].error.message == "none of the 1 mailboxes is included"
+    with world.state() as state:
+        planned = await plan(world.pair, state)
+    assert [problem.error.message for problem in planned.problems] == [report.problems[0].error.message]
+
+
+async def test_check_knows_what_is_held(world: World) -> None:
+    """A mailbox that vanished on one side is left alone there, not created."""
+    sent = MailboxName(("Sent",))
+    world.left.add(sent, message(1))
+    world.left.add(INBOX, message(2))
+    await world.run()
+    await world.check()
+    world.right.user_remove_mailbox(sent)
+    with world.state() as state:
+        rows = {row.name: row.what for row in (await check(world.pair, state)).rows}
+    assert rows == {INBOX: "twinned", sent: "missing on the right, left alone"}
+    with world.state() as state:
+        new = {row.name: row.what for row in (await check(world.pair, None)).rows}
+    assert new[sent] == "created on the right"
+
+
+async def test_a_server_that_does_not_come_back_is_no_wrong_address(world: World) -> None:
+    class Gone(MemoryStore):
+        """Breaks off at the first message, and is not there any more."""
+
+        async def reconnect(self) -> None:
+            raise UnreachableError("right: connection refused", hint="check host and port")
+
+    gone = Gone("right", manners=Manners(answer=always(Answer.LOST_BEFORE)))
+    world.right, world.pair = gone, replace(world.pair, right=gone)
+    world.left.add(INBOX, message(1))
+    with pytest.raises(UnreachableError) as raised:
+        await world.run()
+    assert "attempts to make it anew failed" in raised.value.message
+    assert "run again later" in (raised.value.hint or "")

@@ -308,13 +308,16 @@ async def test_file_names_that_are_not_utf8_are_messages_too(tmp_path: Path) -> 
     await store.close()
 
 
-async def test_a_link_to_nothing_is_an_error_of_that_message(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["nowhere", "1.target"])
+async def test_a_link_is_an_error_of_that_message(tmp_path: Path, target: str) -> None:
+    """Who may only put names into a Maildir must not have other files of its owner uploaded."""
     store = await made(tmp_path)
-    (tmp_path / "new" / "1.link").symlink_to("nowhere")
+    (tmp_path / "new" / "1.link").symlink_to(target)
+    (tmp_path / "1.target").write_bytes(b"Subject: a secret\n\nbody\n")
     async with store.open(INBOX) as mailbox:
         (message,) = [message async for message in mailbox.fetch(["1.link"], Spool)]
         assert message.error is not None
-        assert "is a link to a file that is not there" in message.error.message
+        assert "is a symbolic link" in message.error.message
         assert await mailbox.identify(["1.link"]) == {}
     await store.close()
 

@@ -79,6 +79,9 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
         type=click.Choice(REMOVALS),
         help="What becomes of a message that was removed on one side [propagate].",
     ),
+    "remove_mailboxes": click.option(
+        "--remove-mailboxes", is_flag=True, help="Remove a mailbox that was removed on the other side."
+    ),
     "include": click.option(
         "--include",
         multiple=True,

@@ -102,8 +102,8 @@ def check(options: Options) -> int:
     from mailtwin import engine
 
     async def one(built: Built, screen: Screen) -> ExitCode:
-        with looking_ahead(built) as (ready, _state):
-            report = await engine.check(ready.pair)
+        with looking_ahead(built) as (ready, state):
+            report = await engine.check(ready.pair, state)
         screen.check(report)
         return ExitCode.NOT_IN_STEP if report.problems else ExitCode.OK
 

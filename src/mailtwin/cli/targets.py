@@ -19,6 +19,7 @@ class Overrides:
     config: Path | None = None
     direction: str | None = None
     removals: str | None = None
+    remove_mailboxes: bool | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     layout: str | None = None
@@ -77,6 +78,8 @@ def _override(pair: PairSettings, overrides: Overrides) -> PairSettings:
         policy = replace(policy, direction=Direction(overrides.direction))
     if overrides.removals is not None:
         policy = replace(policy, removals=Removals(overrides.removals))
+    if overrides.remove_mailboxes:
+        policy = replace(policy, remove_mailboxes=True)
     return replace(
         pair,
         policy=policy,

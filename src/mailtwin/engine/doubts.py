@@ -54,7 +54,19 @@ def unreadable(name: MailboxName, side: Side, ref: Ref) -> Problem:
     return Problem(error, name, side, ref)
 
 
-def unusable(side: Side, listed: MailboxList) -> Iterator[Problem]:
-    """Mailboxes that exist on `side` and cannot be used, by their spelling there."""
-    for spelling, why in sorted(listed.problems.items()):
-        yield Problem(MailboxError(f"{spelling}: {why}"), side=side)
+def list_doubts(pair: Pair, lists: tuple[MailboxList, MailboxList]) -> Iterator[Problem]:
+    """Mailboxes that exist and cannot be used, lists that are short, and a choice that leaves nothing."""
+    for side in Side:
+        listed, there = lists[side], pair.store(side).address
+        for spelling, why in sorted(listed.problems.items()):
+            yield Problem(MailboxError(f"{spelling}: {why}"), side=side)
+        if not listed.complete:
+            yield Problem(MailboxError(f"{there} did not list all mailboxes"), side=side)
+    left, right = lists
+    names = {*left.mailboxes, *map(pair.names.to_left, right.mailboxes)}
+    if names and not any(map(pair.select, names)):
+        nothing = MailboxError(
+            f"none of the {len(names)} mailboxes is included",
+            hint="`mailtwin check` shows their names; compare them with what is included and excluded",
+        )
+        yield Problem(nothing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mailtwin.engine.doubts import find_doubts, unreadable, unusable
+from mailtwin.engine.doubts import find_doubts, list_doubts, unreadable
 from mailtwin.engine.known import Known
 from mailtwin.engine.mailbox import make_plan, only
 from mailtwin.engine.pair import Pair, open_both
@@ -35,7 +35,7 @@ async def plan(pair: Pair, state: State | None, report: Reporter = ignore_events
         busy = [name for name in survey.twins if name not in survey.unchanged]
         report(Listed(len(survey.twins), len(busy), survey.operations))
         planned: list[PlannedMailbox] = []
-        problems = [problem for side in Side for problem in unusable(side, survey.lists[side])]
+        problems = list(list_doubts(pair, survey.lists))
         for index, name in enumerate(busy, 1):
             report(MailboxStarted(name, index, len(busy)))
             try:
@@ -104,11 +104,11 @@ class _Preview:
         return await self._settle(Base(), known)
 
 
-async def check(pair: Pair) -> CheckReport:
-    """Logs in on both sides and says how each mailbox maps. Changes nothing. Raises what `sync` raises."""
+async def check(pair: Pair, state: State | None) -> CheckReport:
+    """Logs in on both sides and says how each mailbox maps, given `state`. Changes nothing. Raises as `sync`."""
     try:
         await connect(pair, create=False)
-        survey = await survey_pair(pair, None)
+        survey = await survey_pair(pair, state)
         sides = tuple(pair.store(side).describe() for side in Side)
         rows = [_map_row(pair, survey, name) for name in sorted(_all_names(pair, survey))]
         problems = [

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mailtwin.engine.doubts import unusable
+from mailtwin.engine.doubts import list_doubts
 from mailtwin.engine.glance import Glance, glance, is_still_in_step
 from mailtwin.engine.known import Known, in_pair
 from mailtwin.engine.mailbox import SETTLE_S, MailboxRun, NeedsReconnect
@@ -38,6 +38,7 @@ from mailtwin.errors import (
     Scope,
     StoreMissingError,
     ThrottledError,
+    UnreachableError,
 )
 from mailtwin.model import MailboxName, Side
 from mailtwin.planner import (
@@ -161,12 +162,8 @@ class PairRun:
 
     async def _arrange(self, survey: Survey) -> None:
         """Tells what was found and created, and executes the rest of the plan for the mailboxes themselves."""
-        for side in Side:
-            for problem in unusable(side, survey.lists[side]):
-                self._problem(problem)
-            if not survey.lists[side].complete:
-                there = self.pair.store(side).address
-                self._problem(Problem(MailboxError(f"{there} did not list all mailboxes"), side=side))
+        for problem in list_doubts(self.pair, survey.lists):
+            self._problem(problem)
         changed = len(survey.twins) - len(survey.unchanged)
         others = tuple(op for op in survey.operations if not isinstance(op, CreateMailbox))
         self._tell(Listed(len(survey.twins), changed, (*self.created, *others)))
@@ -185,7 +182,8 @@ class PairRun:
                     Problem(
                         MailboxError(
                             f"{name}: {why}. Its twin was left alone.",
-                            hint="create it again to have its mail copied back, or set `remove_mailboxes = true`",
+                            hint="create it again to have its mail copied back, or remove its twin too with "
+                            "`--remove-mailboxes` (`remove_mailboxes = true`)",
                         ),
                         name,
                         side,
@@ -289,8 +287,10 @@ class PairRun:
         while True:
             self.failures += 1
             hopeless = error.scope is not Scope.STORE or error.retry is Retry.NEVER
-            if hopeless or self.failures > RECONNECTS_MAX:
+            if hopeless:
                 raise error
+            if self.failures > RECONNECTS_MAX:
+                raise _gone_for_good(error) from error
             pause_s = BACKOFF_S[min(self.failures, len(BACKOFF_S)) - 1]
             if isinstance(error, ThrottledError):
                 pause_s = min(error.pause_s or pause_s, PAUSE_S_MAX)
@@ -309,6 +309,16 @@ class PairRun:
 
     def _tell(self, event: Event) -> None:
         self.report(event)
+
+
+def _gone_for_good(error: MailtwinError) -> MailtwinError:
+    """What is said when a server that was there does not come back: not that the address may be wrong."""
+    if not isinstance(error, UnreachableError):
+        return error
+    return UnreachableError(
+        f"{error.message}; the connection was lost, and {RECONNECTS_MAX} attempts to make it anew failed",
+        hint="the server was there when this run began; run again later: it goes on from there",
+    )
 
 
 async def sync(pair: Pair, state: State, report: Reporter = ignore_events) -> RunReport:

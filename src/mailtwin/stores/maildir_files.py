@@ -13,7 +13,7 @@ from typing import TypeVar
 from mailtwin.errors import MailboxError, MessageError
 from mailtwin.model import NO_FLAGS, Flags, Ref, make_flags
 from mailtwin.stores.durable import storage_error, sync_directory
-from mailtwin.stores.maildir_names import HINT_FOREIGN, VERBATIM, info_with
+from mailtwin.stores.maildir_names import VERBATIM, info_with
 from mailtwin.stores.maildir_scan import Place, Scan, make_place, scan_mailbox
 
 ROUNDS_MAX = 6
@@ -127,10 +127,7 @@ class Lookup:
                 return None
             try:
                 return action(file)
-            except FileNotFoundError as error:
-                if file.path.is_symlink():
-                    what = f"{file.path} is a link to a file that is not there"
-                    raise MessageError(what, hint=HINT_FOREIGN) from error
+            except FileNotFoundError:
                 self._rescan()
         raise MessageError(f"message {ref} is being renamed by another program all the time")
 

@@ -6,6 +6,7 @@ stays bounded whatever its size. Blocking; to be used off the event loop.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -32,8 +33,14 @@ class Body:
     """In bytes of the file, not of the wire."""
 
     def __init__(self, path: Path, *, verbatim: bool) -> None:
-        # Without waiting: what stands under the name might be a pipe that nobody writes into.
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        # Without waiting: what stands under the name might be a pipe that nobody writes into. Not through a link: who
+        # may only put names into the Maildir must not have other files of its owner uploaded.
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise MessageError(f"{path} is a symbolic link, no message", hint=HINT_FOREIGN) from error
+            raise
         status = os.fstat(self._descriptor)
         self._verbatim = verbatim
         self.date = date_of(status.st_mtime_ns)
