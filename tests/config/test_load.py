@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mailtwin.config.load import default_path, described, load, nearest, parse
-from mailtwin.config.settings import Auth, ImapSettings, Layout, MaildirSettings, SecretSource, Tls
+from mailtwin.config.settings import Auth, Encoding, ImapSettings, Layout, MaildirSettings, SecretSource, Tls
 from mailtwin.errors import ConfigurationError, ExitCode
 from mailtwin.model import MailboxName
 from mailtwin.planner.operations import Direction, Policy, Removals
@@ -31,6 +31,7 @@ ca_file = "/etc/ca.pem"
 type = "maildir"
 path = "~/Mail/work"
 layout = "nested"
+encoding = "imap"
 info_separator = "!"
 
 [pairs.home]
@@ -68,7 +69,7 @@ def test_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
         secret=SecretSource(command=("oauth", "token")),
         ca_file=Path("/etc/ca.pem"),
     )
-    assert pair.right == MaildirSettings(Path("/home/me/Mail/work"), Layout.NESTED, "!")
+    assert pair.right == MaildirSettings(Path("/home/me/Mail/work"), Layout.NESTED, Encoding.IMAP, "!")
     assert pair.policy == Policy(Direction.LEFT_TO_RIGHT, Removals.KEEP, True, True)
     assert (pair.name, pair.include, pair.exclude) == ("home", ("*",), ("Trash", "Spam/*"))
     assert pair.rename == ((MailboxName(("[Gmail]", "Sent Mail")), MailboxName(("Sent",))),)
@@ -158,7 +159,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "unknown key like no other": (
         '[stores.a]\ntype = "maildir"\npath = "/m"\nzzz = 1',
-        ["4:1: stores.a.zzz: unknown key; expected one of type, path, layout, info_separator"],
+        ["4:1: stores.a.zzz: unknown key; expected one of type, path, layout, encoding, info_separator"],
     ),
     "password": (
         imap('password = "sesame"'),

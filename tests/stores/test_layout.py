@@ -36,9 +36,11 @@ def make(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@given(name=names, other=names)
-def test_every_name_is_reversible_and_stays_inside(kind: str, name: MailboxName, other: MailboxName) -> None:
-    layout = LAYOUTS[kind](ROOT)
+@given(name=names, other=names, imap_names=st.booleans())
+def test_every_name_is_reversible_and_stays_inside(
+    kind: str, name: MailboxName, other: MailboxName, imap_names: bool
+) -> None:
+    layout = LAYOUTS[kind](ROOT, imap_names=imap_names)
     try:
         path, second = layout.canonical(name), layout.canonical(other)
     except MailboxError:
@@ -106,6 +108,47 @@ def test_foreign_spellings_are_read_as_they_are(tmp_path: Path) -> None:
     assert {name.parts for name in found.directories} == expected
     assert not found.problems
     assert MaildirPlusPlus(tmp_path).directory(MailboxName(("100% sure",))) == tmp_path / ".100% sure"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_names_in_modified_utf7_are_read_and_made(kind: str, tmp_path: Path) -> None:
+    """A Maildir of Dovecot or OfflineIMAP, and what another program with other habits put into it."""
+    dot = "." if kind == "maildir++" else ""
+    for name in ("Entw&APw-rfe", "R&-D", "R&D", "Überall"):
+        make(tmp_path / f"{dot}{name}")
+    if kind == "maildir++":
+        make(tmp_path / "x")
+        (tmp_path / "x").rename(tmp_path / "y")
+        for part in ("cur", "new", "tmp"):
+            (tmp_path / "y" / part).rename(tmp_path / part)
+    store = MaildirStore(tmp_path, layout=kind)
+    await store.connect(create=False)
+    listed = {str(name) for name in (await store.mailboxes()).mailboxes} - {"INBOX"}
+    assert listed == {"Entwürfe", "R&D", "Überall"}
+    await store.create(MailboxName(("Été",)))
+    assert (tmp_path / f"{dot}&AMk-t&AOk-" / "cur").is_dir()
+    async with store.open(MailboxName(("Überall",))) as mailbox:
+        assert await flags_in(mailbox) == {}
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "there", "made"),
+    [
+        ("auto", "Sent", "Été"),
+        ("imap", "Sent", "&AMk-t&AOk-"),
+        ("utf-8", "&AOk-", "Été"),
+        ("auto", "R&-D", "Été"),
+    ],
+)
+async def test_the_encoding_of_new_names(encoding: str, there: str, made: str, tmp_path: Path) -> None:
+    make(tmp_path / there)
+    store = MaildirStore(tmp_path, layout="nested", encoding=encoding)
+    await store.connect(create=False)
+    assert MailboxName((there,)) in (await store.mailboxes()).mailboxes
+    await store.create(MailboxName(("Été",)))
+    assert (tmp_path / made / "cur").is_dir()
+    await store.close()
 
 
 def test_a_directory_that_goes_while_it_is_looked_for(

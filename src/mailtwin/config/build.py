@@ -102,7 +102,12 @@ def _build_store(
     if isinstance(settings, MaildirSettings):
         from mailtwin.stores.maildir import MaildirStore
 
-        return MaildirStore(settings.path, layout=settings.layout.value, separator=settings.info_separator)
+        return MaildirStore(
+            settings.path,
+            layout=settings.layout.value,
+            encoding=settings.encoding.value,
+            separator=settings.info_separator,
+        )
     from mailtwin.stores.imap import ImapStore
 
     login = login_for(settings)

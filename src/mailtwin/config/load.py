@@ -340,6 +340,7 @@ class _Reader:
         return MaildirSettings(
             path=table.take(schema.MAILDIR_PATH),
             layout=table.take(schema.LAYOUT),
+            encoding=table.take(schema.ENCODING),
             info_separator=table.take(schema.INFO_SEPARATOR),
         )
 

@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-from mailtwin.config.settings import INFO_SEPARATORS, Auth, Layout, Tls
+from mailtwin.config.settings import INFO_SEPARATORS, Auth, Encoding, Layout, Tls
 from mailtwin.model import MailboxName
 from mailtwin.planner.operations import Direction, Removals
 
@@ -259,7 +259,15 @@ INFO_SEPARATOR = Key(
     "Stands between a file's name and its flags; another one for file systems that know no `:` in names.",
     '":"',
 )
-MAILDIR_KEYS: tuple[AnyKey, ...] = (TYPE, MAILDIR_PATH, LAYOUT, INFO_SEPARATOR)
+ENCODING = Key(
+    "encoding",
+    _choice(Encoding),
+    Encoding.AUTO,
+    "How names outside ASCII are written on disk: `utf-8`; `imap` as `Entw&APw-rfe`, as Dovecot and OfflineIMAP do; "
+    "`auto` looks, and takes `utf-8` where there is none yet.",
+    '"auto"',
+)
+MAILDIR_KEYS: tuple[AnyKey, ...] = (TYPE, MAILDIR_PATH, LAYOUT, ENCODING, INFO_SEPARATOR)
 
 LEFT = Key("left", STRING, "", "The name of one store.", required=True)
 RIGHT = Key("right", STRING, "", "The name of the other store.", required=True)

@@ -67,6 +67,14 @@ class Layout(Enum):
     NESTED = "nested"
 
 
+class Encoding(Enum):
+    """How mailbox names are written in a Maildir, see `mailtwin.stores.layout`; `auto` looks."""
+
+    AUTO = "auto"
+    UTF8 = "utf-8"
+    IMAP = "imap"
+
+
 @dataclass(frozen=True, slots=True)
 class SecretSource:
     """Where a password or token comes from; at most one is set, none means: ask.
@@ -117,6 +125,7 @@ class MaildirSettings:
 
     path: Path
     layout: Layout = Layout.AUTO
+    encoding: Encoding = Encoding.AUTO
     info_separator: str = ":"
 
     @property

@@ -4,10 +4,12 @@ Two layouts. `maildir++`: the root is INBOX, all others are directories `.Parent
 directories `Parent/Child` in which each mailbox holds `cur`, `new` and `tmp`; INBOX is `INBOX`, and a directory without
 `cur` is a plain parent that holds no mail.
 
-Names on disk are UTF-8. What a layout cannot hold is written as `%XX`: `%` itself, `/`, NUL and control characters, the
-separator `.` (maildir++), a leading dot and the words `cur`, `new`, `tmp` (nested). So no name, however hostile, is
-`..`, is absolute, leaves the root or equals another's directory. Directories made by others are read as they are; where
-two mean one mailbox, the one that we would have written counts and the other is a problem that people see.
+Names on disk are UTF-8, or, as Dovecot and OfflineIMAP write them, in IMAP's modified UTF-7; that is seen from what is
+there: a directory `Entw&APw-rfe` is no accident. What a layout cannot hold is written as `%XX`: `%` itself, `/`, NUL
+and control characters, the separator `.` (maildir++), a leading dot and the words `cur`, `new`, `tmp` (nested). So no
+name, however hostile, is `..`, is absolute, leaves the root or equals another's directory. Directories made by others
+are read as they are; where two mean one mailbox, the one that we would have written counts and the other is a problem
+that people see.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mailtwin.errors import MailboxError
+from mailtwin.imap import mutf7
 from mailtwin.model import INBOX, MailboxName
 from mailtwin.model.limits import MAILBOXES_MAX, NESTING_MAX
 
@@ -46,13 +49,14 @@ class Found:
 
 
 class Layout(ABC):
-    """Mailbox names to directories below `root`, and back."""
+    """Mailbox names to directories below `root`, and back; in modified UTF-7 if `imap_names`."""
 
     kind: str
     always_escaped: str
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, imap_names: bool = False) -> None:
         self.root = root
+        self.imap_names = imap_names
 
     @abstractmethod
     def canonical(self, name: MailboxName) -> Path:
@@ -111,6 +115,8 @@ class Layout(ABC):
 
     def _component(self, text: str, name: MailboxName) -> str:
         try:
+            text.encode("utf-8")
+            text = mutf7.encode(text).decode("ascii") if self.imap_names else text
             size = len(text.encode("utf-8"))
         except UnicodeEncodeError as error:
             raise MailboxError(
@@ -127,6 +133,11 @@ class Layout(ABC):
     def _escape(self, part: str) -> str:
         return "".join(f"%{ord(char):02X}" if char in self.always_escaped else char for char in part)
 
+    def _text(self, part: str) -> str:
+        """What one level of a directory's name says."""
+        decoded = _from_imap(part) if self.imap_names else None
+        return _unescape(part if decoded is None else decoded)
+
 
 class MaildirPlusPlus(Layout):
     """`.Parent.Child` in the root, which is INBOX itself."""
@@ -142,7 +153,7 @@ class MaildirPlusPlus(Layout):
     def parse(self, relative: str) -> MailboxName:
         if relative == ".":
             return INBOX
-        name = MailboxName(tuple(_unescape(part) for part in relative.removeprefix(".").split(".")))
+        name = MailboxName(tuple(map(self._text, relative.removeprefix(".").split("."))))
         if name.is_inbox:
             raise ValueError("INBOX is the Maildir itself")
         return name
@@ -168,7 +179,7 @@ class Nested(Layout):
         return path
 
     def parse(self, relative: str) -> MailboxName:
-        return MailboxName(tuple(_unescape(part) for part in relative.split("/")))
+        return MailboxName(tuple(map(self._text, relative.split("/"))))
 
     def candidates(self, closed: list[str]) -> Iterator[str]:
         yield from self._below(_subdirectories(self.root), "", closed, 0)
@@ -210,6 +221,15 @@ def detect(root: Path) -> Layout:
     return plus_plus
 
 
+def speaks_imap(layout: Layout) -> bool:
+    """Whether any directory of a mailbox has a name outside ASCII in modified UTF-7. Raises OSError."""
+    for relative in layout.candidates([]):
+        parts = map(_from_imap, re.split("[./]", relative))
+        if any(part is not None and not part.isascii() for part in parts):
+            return True
+    return False
+
+
 def is_mailbox(directory: Path) -> bool:
     """Whether messages can be in this directory: whether it has a `cur`."""
     return (directory / "cur").is_dir()
@@ -228,6 +248,12 @@ def _subdirectories(directory: Path) -> Iterator[tuple[str, Path]]:
         names = [entry.name for entry in entries if entry.is_dir()]
     for name in names:
         yield name, directory / name
+
+
+def _from_imap(part: str) -> str | None:
+    """The text of a name in modified UTF-7; None when it is none."""
+    text = mutf7.decode(part.encode("utf-8", "surrogateescape"))
+    return None if _odd(text) else text
 
 
 def _unescape(part: str) -> str:

@@ -44,7 +44,15 @@ from mailtwin.stores.base import (
     Store,
 )
 from mailtwin.stores.durable import disk_errors, make_directories, make_durable, off_loop, sync_directory
-from mailtwin.stores.layout import LAYOUTS, SUBDIRECTORIES, Layout, MaildirPlusPlus, Nested, detect
+from mailtwin.stores.layout import (
+    LAYOUTS,
+    SUBDIRECTORIES,
+    Layout,
+    MaildirPlusPlus,
+    Nested,
+    detect,
+    speaks_imap,
+)
 from mailtwin.stores.maildir_delivery import MaildirDelivery, MakeDurable
 from mailtwin.stores.maildir_files import File, Files, Lookup
 from mailtwin.stores.maildir_names import MAILDIR_VOCABULARY, UniqueNames
@@ -77,6 +85,7 @@ _OF_ONE_MAILBOX = (
 """Errors that say something about one mailbox and nothing about the disk."""
 
 _NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+ENCODINGS = ("auto", "utf-8", "imap")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -84,7 +93,8 @@ class MaildirStore(Store):
     """The Maildir at `root`.
 
     `layout`: `auto`, `maildir++` or `nested`. `separator`: what stands before `2,` in file names, for file systems that
-    have no `:`. The clock, the names and the way to make files durable come in for tests. Raises ConfigurationError.
+    have no `:`. `encoding`: how mailbox names are written on disk, `utf-8`, `imap` (modified UTF-7) or `auto`. The
+    clock, the names and the way to make files durable come in for tests. Raises ConfigurationError.
     """
 
     def __init__(
@@ -93,6 +103,7 @@ class MaildirStore(Store):
         *,
         layout: str = "auto",
         separator: str = ":",
+        encoding: str = "auto",
         clock_ns: Callable[[], int] = time.time_ns,
         names: UniqueNames | None = None,
         durably: MakeDurable = make_durable,
@@ -100,6 +111,10 @@ class MaildirStore(Store):
         if layout != "auto" and layout not in LAYOUTS:
             raise ConfigurationError(
                 f"there is no Maildir layout {layout!r}", hint=f"one of auto, {', '.join(LAYOUTS)}"
+            )
+        if encoding not in ENCODINGS:
+            raise ConfigurationError(
+                f"mailbox names cannot be written as {encoding!r}", hint=f"one of {', '.join(ENCODINGS)}"
             )
         if separator not in SEPARATORS:
             raise ConfigurationError(
@@ -112,6 +127,7 @@ class MaildirStore(Store):
         self.names = names or UniqueNames(clock=clock_ns)
         self.durably = durably
         self._kind = layout
+        self._encoding = encoding
         self._layout: Layout = MaildirPlusPlus(self.root)
         self._lock = -1
         self._cleaned: set[Path] = set()
@@ -144,6 +160,9 @@ class MaildirStore(Store):
                 make_directories(self.root)
             self._lock = self._open_root()
             self._layout = detect(self.root) if self._kind == "auto" else LAYOUTS[self._kind](self.root)
+            self._layout.imap_names = self._encoding == "imap" or (
+                self._encoding == "auto" and speaks_imap(self._layout)
+            )
             if not self._layout.find().directories:
                 self._require_no_other_layout()
                 if not create:
