@@ -6,7 +6,7 @@ import sys
 
 from mailtwin.imap import Secret, sasl
 from mailtwin.imap import commands as c
-from mailtwin.imap.commands import acl, metadata, notify, ordered, quota, switches
+from mailtwin.imap.commands import acl, metadata, notify, ordered, quota, raw, switches
 from mailtwin.imap.commands.base import Command
 from mailtwin.model import UidSet
 
@@ -58,6 +58,7 @@ SAMPLES: tuple[Command, ...] = (
     ordered.Thread(),
     quota.GetQuota(),
     quota.GetQuotaRoot("x"),
+    raw.Raw((b"X",)),
     switches.Compress(),
     switches.GetJmapAccess(),
     switches.Unauthenticate(),

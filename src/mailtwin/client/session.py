@@ -14,8 +14,8 @@ Not here: what a login is made of (`login`), bytes and sockets (`transport`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, TypeAlias
 
 from mailtwin.client import login
@@ -82,23 +82,49 @@ class Session:
 
         Raises UnreachableError, TlsError, LoginError, ThrottledError or RemoteProtocolError.
         """
+        session = await cls.connect(endpoint, timeouts=timeouts)
+        await session.get_acquainted(credentials)
+        return session
+
+    @classmethod
+    async def connect(
+        cls, endpoint: Place, *, timeouts: Timeouts | None = None, connection: Connection | None = None
+    ) -> Session:
+        """Connects, reads the greeting and starts TLS; nobody is logged in yet, unless the server greets with PREAUTH.
+
+        `connection` takes the place of a new one, for who wants to hear what is said. Raises as `open`.
+        """
         timeouts = timeouts or Timeouts()
-        connection = Connection()
+        connection = connection or Connection()
         wire = await _reach(endpoint, connection, timeouts)
         session = cls(endpoint, connection, wire, timeouts)
-        try:
+        async with session._opening():
             await session._greet()
-            if connection.state.phase is Phase.NOT_AUTHENTICATED:
-                await login.authenticate(session, credentials)
-            await login.introduce(session)
-            if endpoint.compress and session.has("COMPRESS=DEFLATE"):
-                await session._compress()
-        except BaseException as error:
-            await session.abort()
-            if isinstance(error, MailtwinError) and not error.hint:
-                error.hint = wire.remark()
-            raise
         return session
+
+    async def get_acquainted(self, credentials: Credentials) -> None:
+        """What is left of `open` after `connect`: the login, the introductions, the compression. Raises as `open`."""
+        async with self._opening():
+            await self.log_in(credentials)
+            await login.introduce(self)
+            if self.endpoint.compress and self.has("COMPRESS=DEFLATE"):
+                await self._compress()
+
+    async def log_in(self, credentials: Credentials) -> None:
+        """Logs in, unless the server did that by itself (PREAUTH). Raises LoginError and as `open`."""
+        if self.state.phase is Phase.NOT_AUTHENTICATED:
+            await login.authenticate(self, credentials)
+
+    @asynccontextmanager
+    async def _opening(self) -> AsyncIterator[None]:
+        """What fails while a session is being opened leaves none behind."""
+        try:
+            yield
+        except BaseException as error:
+            await self.abort()
+            if isinstance(error, MailtwinError) and not error.hint:
+                error.hint = self._wire.remark()
+            raise
 
     # --- what is known ---
 

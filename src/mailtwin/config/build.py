@@ -112,10 +112,11 @@ def _build_store(
 
     login = login_for(settings)
     logins.append(login)
-    return ImapStore(_place(settings), login.find, settings.user)
+    return ImapStore(place_of(settings), login.find, settings.user)
 
 
-def _place(settings: ImapSettings) -> Place:
+def place_of(settings: ImapSettings) -> Place:
+    """Where to connect to."""
     if settings.tunnel is not None:
         line = settings.tunnel
         command = ("/bin/sh", "-c", line) if isinstance(line, str) else line

@@ -18,6 +18,10 @@ a small multiple of it.
 Exit codes: 0; 1 when the input ends in the middle of a response, or breaks a limit so that nothing behind can be told
 apart (the last object says so); 2 for wrong arguments.
 
+    python -m mailtwin.imap talk URL
+
+is an interactive session, see `mailtwin.cli.talk`: it needs what stands on the kernel, and is found by its name alone.
+
 The only module of `mailtwin.imap` that reads, writes or exits.
 """
 
@@ -27,6 +31,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import BinaryIO
 
 from mailtwin.imap.jsonlines import HELD_BYTES_MAX, Json, Reader
@@ -51,6 +56,7 @@ def _at_least_one(text: str) -> int:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m mailtwin.imap", description="Looks into IMAP.")
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("talk", help="an interactive session that shows everything", add_help=False)
     parse = commands.add_parser("parse", help="print what a server said as JSON, one response per line")
     parse.add_argument("--split", type=_at_least_one, metavar="N", help="take the input in pieces of N bytes")
     parse.add_argument(
@@ -83,7 +89,10 @@ def _write(sink: BinaryIO, responses: Iterable[dict[str, Json]]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the tool; the exit code."""
-    arguments = _arguments(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["talk"]:
+        return int(import_module("mailtwin.cli.talk").main(words[1:]))
+    arguments = _arguments(words)
     with (
         open(0, "rb", buffering=0, closefd=False) as source,
         open(1, "wb", buffering=0, closefd=False) as sink,
