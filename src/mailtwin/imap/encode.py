@@ -208,9 +208,8 @@ class Encoder:
         return limits[self.dialect.literals]
 
     def _flush(self) -> None:
-        if self._text:
-            self._parts.append(bytes(self._text))
-            self._text.clear()
+        self._parts.append(bytes(self._text))
+        self._text.clear()
 
 
 def name_bytes(mailbox: Name, *, utf8: bool) -> bytes:

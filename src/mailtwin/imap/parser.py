@@ -119,11 +119,10 @@ def parse_literal_place(prefix: bytes) -> tuple[Fetch, str] | None:
     None when it is not the content of a body section. The UID may still come after the body.
     """
     response = parse_plain(Frame((prefix, b")"), (Streamed(0),), is_text=False))
-    if isinstance(response, Fetch):
-        for section, content in response.bodies.items():
-            if isinstance(content, Streamed):
-                return response, section
-    return None
+    if not isinstance(response, Fetch):
+        return None
+    streamed = (section for section, content in response.bodies.items() if isinstance(content, Streamed))
+    return next(((response, section) for section in streamed), None)
 
 
 def _untagged(reader: Reader, name: str, digits: bytes | None) -> Untagged:

@@ -237,7 +237,10 @@ class SessionState:
 
     def _apply_code(self, code: r.Code, status: r.Status) -> None:
         if code.name == "CAPABILITY":
-            self._set_capabilities(frozenset(str(name).upper() for name in code.args))
+            # One that was not understood (too long) is one that did not come: they are asked for.
+            names = frozenset(name for name in code.args if isinstance(name, str))
+            if len(names) == len(code.args):
+                self._set_capabilities(names)
         elif code.name == "ALERT":
             self.alerts.append(text_of(status.text))
         elif code.name == "CLOSED" and self._selecting is not None:
@@ -253,8 +256,6 @@ class SessionState:
         self._set_capabilities(response.names)
 
     def _set_capabilities(self, names: frozenset[str]) -> None:
-        if len(names) > CAPABILITIES_MAX:
-            names = frozenset(sorted(names)[:CAPABILITIES_MAX])
         self.capabilities = names
         self.capabilities_known = self._login_said_them = True
 
