@@ -202,6 +202,9 @@ class Framer:
     def begun(self, bytes_max: int) -> bytes:
         """The first bytes of the response that is not complete, with `""` for its literals."""
         text = b'""'.join((*self._segments, b"")) if self._segments else b""
+        if self._failure is not None and text:
+            # What follows is not understood, and how much of it is here already is chance.
+            return text[:bytes_max]
         unread = self._view[self._start : min(self._end, self._start + bytes_max)]
         return (text + bytes(unread))[:bytes_max]
 
