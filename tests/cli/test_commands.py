@@ -115,7 +115,7 @@ async def test_status(program: Program) -> None:
     assert Path(state.removeprefix("state: ")).is_relative_to(program.home / "state" / "mailtwin")
     assert mailboxes == "3 mailboxes, 12 messages in agreement"
     assert head.split() == ["began", "run", "outcome", "done"]
-    assert run.split("  ", 1)[1].startswith("sync  in step  12 copied to the right (")
+    assert run.split("  ", 1)[1].startswith("1    sync  in step  12 copied to the right (")
 
 
 async def test_what_arrived_late_waits_for_a_decision(program: Program) -> None:
@@ -166,6 +166,28 @@ async def test_what_arrived_late_waits_for_a_decision(program: Program) -> None:
         last = await program.run("sync", *pair)
         assert last.code == ExitCode.OK, last.err
         assert found["INBOX"].uids() == [uid]
+
+
+async def test_undo_puts_back_what_a_run_removed(program: Program) -> None:
+    mail, found = account(4)
+    async with serving(mail) as (_, address):
+        pair = (address, "maildir:~/Mail")
+        assert (await program.run("undo", *pair)).out.splitlines()[-1] == "nothing is kept"
+        await program.run("sync", *pair)
+        found["INBOX"].remove(found["INBOX"].uids()[0])
+        assert (await program.run("sync", *pair)).code == ExitCode.OK
+        listed = await program.run("undo", *pair)
+        assert listed.code == ExitCode.OK
+        assert listed.out.splitlines()[1] == "run 2: 1 message removed"
+        assert "1 removed message kept (" in (await program.run("status", *pair)).out
+        nothing = await program.run("undo", *pair, "1")
+        assert nothing.out.splitlines()[-1] == "0 messages put back"
+        undone = await program.run("undo", *pair, "2")
+        assert (undone.code, undone.out.splitlines()[-1]) == (ExitCode.OK, "1 message put back"), undone.err
+        again = await program.run("sync", *pair)
+        assert again.out.startswith("in step: 1 copied to the left"), again.err
+        assert len(found["INBOX"]) == 4
+        assert (await program.run("undo", *pair, "--json")).lines[1]["messages"] == []
 
 
 async def test_configured_pairs(program: Program) -> None:

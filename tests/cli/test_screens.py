@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from mailtwin.cli.output import Lines, aligned, harmless
 from mailtwin.cli.screen import TextScreen
 from mailtwin.cli.status import PairStatus
 from mailtwin.cli.terminal import TerminalScreen, short
+from mailtwin.engine.putback import Undone
 from mailtwin.engine.report import (
     CheckReport,
     Connected,
@@ -62,7 +64,7 @@ from mailtwin.planner.operations import (
     Straggler,
     Unresolved,
 )
-from mailtwin.state import MailboxRecord, RunRecord
+from mailtwin.state import Kept, MailboxRecord, RunRecord
 
 SENT = MailboxName(("Sent",))
 LIST = MailboxName(("Lists", "[x]\x1b[31m"))
@@ -120,6 +122,12 @@ CHECK = CheckReport(
     (MappedMailbox(INBOX, "INBOX", "INBOX", "twinned"), MappedMailbox(LIST, "Lists.[x]", "", "excluded")),
     (("&bad (left)", "no such name"),),
 )
+WHO = Identity("abc", "size:1", True)
+DATE = datetime(2020, 1, 2, tzinfo=UTC)
+KEPT = (
+    Kept(INBOX, Side.LEFT, 7, "1", make_flags([]), DATE, 1234, "<a@b>", WHO, "f.eml", run=7, since=1e9),
+    Kept(SENT, Side.RIGHT, "17.a", "1", make_flags([]), DATE, 2000, "", WHO, "g.eml", run=2, since=1e9),
+)
 STATUS = PairStatus(
     "imaps://me@h/",
     "maildir:/m",
@@ -130,6 +138,7 @@ STATUS = PairStatus(
         Undecided(INBOX, Side.LEFT, 9, 2000, "ab" * 32, "", 1e9, INTENT),
         Undecided(INBOX, Side.RIGHT, 23, None, "", "<a@b>", 1e9, STRAGGLER),
     ),
+    KEPT,
 )  # fmt: skip
 
 
@@ -288,15 +297,31 @@ def test_status_as_text() -> None:
         "2 mailboxes, 4 messages in agreement",
         "1 operation begun and not seen to end, in: INBOX",
     ]
-    assert lines[4:6] == [
+    assert lines[4] == "2 removed messages kept (3.2 KiB); `mailtwin undo` shows them"
+    assert lines[5:7] == [
         (
             "unresolved: INBOX: UID 9 of the left (2.0 KiB, SHA-256 abababababababab): may have been stored on the "
             "right, and is not found there"
         ),
         "unresolved: INBOX: UID 23 of the right (<a@b>): an extra copy, which arrived late",
     ]
-    assert lines[7].endswith("  sync  running, or killed  not counted")
-    assert lines[8].endswith("  sync  in step             3 recognised on both sides")
+    assert lines[8].endswith("  2    sync  running, or killed  not counted")
+    assert lines[9].endswith("  1    sync  in step             3 recognised on both sides")
+
+
+def test_what_is_kept_as_text() -> None:
+    screen, out, err = text_screen()
+    screen.kept(KEPT)
+    assert out.getvalue().splitlines()[1:] == [
+        "run 2: 1 message removed",
+        "  Sent: 17.a of the right (2.0 KiB)",
+        "run 7: 1 message removed",
+        "  INBOX: UID 7 of the left (<a@b>)",
+    ]
+    screen.undone(Undone(KEPT[:1], (Problem(MessageError("no", hint="again"), INBOX, Side.LEFT, 7),)))
+    assert out.getvalue().splitlines()[-1] == "1 message put back"
+    assert "  on the left, UID 7: no" in err.getvalue().splitlines()
+    assert words.kept_lines(()) == ["nothing is kept"]
 
 
 def test_decisions_as_text() -> None:
@@ -418,6 +443,8 @@ def json_lines(*, quiet: bool = False) -> list[dict[str, object]]:
     screen.check(CHECK)
     screen.status(STATUS)
     screen.resolved(Decision.SEND_AGAIN, STATUS.unresolved)
+    screen.kept(KEPT)
+    screen.undone(Undone(KEPT[:1], (Problem(MessageError("no", hint="again"), INBOX, Side.LEFT, 7),)))
     screen.error(GuardError("too many", hint="look"))
     screen.end(3)
     assert err.getvalue() == "error: too many\nhint: look\n"
@@ -465,5 +492,5 @@ def test_json_values() -> None:
 
 def test_quiet_json_has_results_only() -> None:
     assert [line["event"] for line in json_lines(quiet=True)] == [
-        "begin", "report", "plan", "check", "status", "resolve", "error", "end",
+        "begin", "report", "plan", "check", "status", "resolve", "kept", "undo", "error", "end",
     ]  # fmt: skip

@@ -64,7 +64,8 @@ def _options(*names: str) -> Callable[[F], F]:
         for name, option in reversed(_OPTIONS.items()):
             if name in names:
                 function = option(function)
-        return click.argument("targets", nargs=-1, metavar="[PAIR...|LEFT RIGHT]")(function)
+        metavar = "[PAIR...|LEFT RIGHT]" + (" [RUN]" if function.__name__ == "undo" else "")
+        return click.argument("targets", nargs=-1, metavar=metavar)(function)
 
     return decorate
 
@@ -166,6 +167,19 @@ def resolve(**values: Any) -> int:
     if {"remove-extra", "keep-extra"} <= set(decisions):
         raise click.UsageError("An extra copy can be removed or kept, not both.")
     return _run("resolve", decisions=decisions, **values)
+
+
+@commands.command()
+@_options("config", "layout", "ca_file", "state_dir", "json")
+@click.option("--mailbox", metavar="NAME", help="Only in this mailbox, by its name on the left side.")
+@click.option("--message-id", metavar="ID", help="Only the message with this Message-ID.")
+def undo(**values: Any) -> int:
+    """Put back what a run removed: `mailtwin undo PAIR RUN`.
+
+    Removed messages are kept for a while. Without the number of a run, shows what can be put back, run by run. What is
+    put back is there as it was, with flags and date, and the next `sync` copies it to the other side again.
+    """
+    return _run("undo", **values)
 
 
 @commands.command()

@@ -1,4 +1,4 @@
-"""What `sync`, `plan`, `check`, `status` and `resolve` do: pair by pair, each with its own screenful and error.
+"""What the commands do: pair by pair, each with its own screenful and its own error.
 
 A pair that fails does not keep the others from being tried; the exit code is that of the failures when they are all of
 one kind.
@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from mailtwin.cli import runner
@@ -64,10 +64,16 @@ def make_screen(options: Options, *, narrates: bool) -> Screen:
 
 
 def run(command: str, options: Options) -> int:
-    """Runs `sync`, `plan`, `check`, `status` or `resolve` and returns the exit code."""
-    return {"sync": sync, "plan": plan, "check": check, "status": status, "resolve": resolve}[command](
-        options
-    )
+    """Runs a command and returns the exit code."""
+    commands = {
+        "sync": sync,
+        "plan": plan,
+        "check": check,
+        "status": status,
+        "resolve": resolve,
+        "undo": undo,
+    }
+    return commands[command](options)
 
 
 def sync(options: Options) -> int:
@@ -159,6 +165,43 @@ def resolve(options: Options) -> int:
         return ExitCode.OK
 
     return _each(options, one)
+
+
+def undo(options: Options) -> int:
+    """Puts back what a run removed, or shows what can be put back."""
+    from mailtwin import engine
+    from mailtwin.state import Kept
+
+    targets = options.targets
+    run_number = int(targets[-1]) if targets and targets[-1].isdigit() else None
+    if run_number is not None:
+        targets = targets[:-1]
+
+    def concerns(kept: Kept) -> bool:
+        named = options.mailbox in (None, str(kept.mailbox))
+        return named and kept.run == run_number and options.message_id in (None, kept.message_id)
+
+    async def put_back(built: Built, screen: Screen) -> ExitCode:
+        pair = built.pair
+        with State.open(
+            built.state, left=pair.left.address, right=pair.right.address, now=time.time
+        ) as state:
+            undone = await engine.undo(pair, state, concerns)
+        screen.undone(undone)
+        return ExitCode.NOT_IN_STEP if undone.problems else ExitCode.OK
+
+    def one(built: Built, screen: Screen) -> ExitCode:
+        if run_number is not None:
+            return _online(built, screen, put_back)
+        state = State.read_only(built.state, left=built.pair.left.address, right=built.pair.right.address)
+        if state is None:
+            screen.kept(())
+        else:
+            with state:
+                screen.kept([kept for kept in state.kept() if options.mailbox in (None, str(kept.mailbox))])
+        return ExitCode.OK
+
+    return _each(replace(options, targets=targets), one)
 
 
 def _online(built: Built, screen: Screen, work: Callable[[Built, Screen], Any]) -> ExitCode:

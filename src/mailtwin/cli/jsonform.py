@@ -10,6 +10,7 @@ from typing import Any
 
 from mailtwin.cli.status import PairStatus
 from mailtwin.cli.words import operation_kind
+from mailtwin.engine.putback import Undone
 from mailtwin.engine.report import (
     CheckReport,
     Connected,
@@ -47,7 +48,7 @@ from mailtwin.planner.operations import (
     Straggler,
     Unresolved,
 )
-from mailtwin.state import MailboxRecord, RunRecord
+from mailtwin.state import Kept, MailboxRecord, RunRecord
 
 VERSION = 1
 """The version of the format."""
@@ -227,6 +228,7 @@ def status(found: PairStatus) -> Json:
         "open_intents": found.intents,
         "mailboxes": list(map(_record, found.mailboxes)),
         "unresolved": list(map(undecided, found.unresolved)),
+        "kept": {"messages": len(found.kept), "bytes": sum(one.size for one in found.kept)},
     }
 
 
@@ -266,4 +268,30 @@ def resolved(decision: Decision | None, found: Sequence[Undecided]) -> Json:
         "event": "resolve",
         "decision": decision.value if decision is not None else None,
         "messages": list(map(undecided, found)),
+    }
+
+
+def kept(found: Sequence[Kept]) -> Json:
+    """What was removed and can be put back."""
+    return {"event": "kept", "messages": list(map(_kept, found))}
+
+
+def undone(found: Undone) -> Json:
+    """What was put back."""
+    return {
+        "event": "undo",
+        "messages": list(map(_kept, found.restored)),
+        "problems": list(map(problem, found.problems)),
+    }
+
+
+def _kept(one: Kept) -> Json:
+    return {
+        "run": one.run,
+        "mailbox": str(one.mailbox),
+        "side": one.side.label,
+        "ref": one.ref,
+        "size": one.size,
+        "message_id": one.message_id or None,
+        "removed": one.since,
     }

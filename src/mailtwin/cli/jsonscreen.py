@@ -9,9 +9,11 @@ from mailtwin.cli import jsonform
 from mailtwin.cli.output import Lines, error_lines
 from mailtwin.cli.screen import Screen
 from mailtwin.cli.status import PairStatus
+from mailtwin.engine.putback import Undone
 from mailtwin.engine.report import CheckReport, Event, PairPlan, RunReport
 from mailtwin.engine.resolving import Decision, Undecided
 from mailtwin.errors import MailtwinError
+from mailtwin.state import Kept
 
 
 class JsonScreen(Screen):
@@ -45,6 +47,12 @@ class JsonScreen(Screen):
 
     def resolved(self, decision: Decision | None, found: Sequence[Undecided]) -> None:
         self._write(jsonform.resolved(decision, found))
+
+    def kept(self, kept: Sequence[Kept]) -> None:
+        self._write(jsonform.kept(kept))
+
+    def undone(self, undone: Undone) -> None:
+        self._write(jsonform.undone(undone))
 
     def error(self, error: MailtwinError) -> None:
         self._write({"event": "error", **jsonform.error(error)})

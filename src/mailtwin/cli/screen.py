@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from mailtwin.cli import words
 from mailtwin.cli.output import Lines, aligned, error_lines
 from mailtwin.cli.status import PairStatus, outcome
+from mailtwin.engine.putback import Undone
 from mailtwin.engine.report import (
     CheckReport,
     Event,
@@ -27,6 +28,7 @@ from mailtwin.engine.report import (
 from mailtwin.engine.resolving import Decision, Undecided
 from mailtwin.errors import MailtwinError
 from mailtwin.model import Side
+from mailtwin.state import Kept
 
 PROGRESS_S = 10.0
 """Without a terminal, a long phase says so often that it is alive: the line lands in a log."""
@@ -62,6 +64,14 @@ class Screen(ABC):
     @abstractmethod
     def resolved(self, decision: Decision | None, found: Sequence[Undecided]) -> None:
         """What was decided; without a decision, what waits for one."""
+
+    @abstractmethod
+    def kept(self, kept: Sequence[Kept]) -> None:
+        """What was removed and can be put back."""
+
+    @abstractmethod
+    def undone(self, undone: Undone) -> None:
+        """What was put back."""
 
     @abstractmethod
     def error(self, error: MailtwinError) -> None:
@@ -179,12 +189,16 @@ class TextScreen(Screen):
             self.out.write(
                 f"{words.number(status.intents, 'operation')} begun and not seen to end, in: {where}"
             )
+        if status.kept:
+            bytes_ = words.size(sum(kept.size for kept in status.kept))
+            removed = words.number(len(status.kept), "removed message")
+            self.out.write(f"{removed} kept ({bytes_}); `mailtwin undo` shows them")
         for one in status.unresolved:
             self.out.write(f"unresolved: {words.undecided(one)}")
         self.table(
-            ("began", "run", "outcome", "done"),
+            ("began", "run", "", "outcome", "done"),
             [
-                (local_time(run.began), run.command, outcome(run), words.run_counts(run))
+                (local_time(run.began), str(run.run), run.command, outcome(run), words.run_counts(run))
                 for run in status.runs
             ],
         )
@@ -194,6 +208,17 @@ class TextScreen(Screen):
         for one in found:
             self.out.write(words.undecided(one))
         self.out.write(words.resolved(decision, found))
+
+    def kept(self, kept: Sequence[Kept]) -> None:
+        self.title(self.out)
+        for line in words.kept_lines(kept):
+            self.out.write(line)
+
+    def undone(self, undone: Undone) -> None:
+        self.title(self.out)
+        self.out.write(f"{words.number(len(undone.restored), 'message')} put back")
+        for line in words.problem_lines(undone.problems):
+            self.err.write(line)
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table on standard output."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mailtwin.engine.resolving import Undecided, undecided
 from mailtwin.model import MailboxName
-from mailtwin.state import MailboxRecord, RunRecord, State
+from mailtwin.state import Kept, MailboxRecord, RunRecord, State
 
 RUNS_SHOWN = 5
 
@@ -22,6 +22,7 @@ class PairStatus:
     runs: tuple[RunRecord, ...] = ()
     mailboxes: tuple[MailboxRecord, ...] = ()
     unresolved: tuple[Undecided, ...] = ()
+    kept: tuple[Kept, ...] = ()
 
     @property
     def links(self) -> int:
@@ -52,6 +53,7 @@ def read_status(path: Path, left: str, right: str) -> PairStatus:
             tuple(state.runs(RUNS_SHOWN)),
             tuple(state.mailboxes().values()),
             tuple(undecided(state)),
+            tuple(state.kept()),
         )
 
 

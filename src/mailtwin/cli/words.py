@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from itertools import groupby
 
 from mailtwin.engine.report import Counts, MailboxResult, Problem
 from mailtwin.engine.resolving import Decision, Undecided
@@ -33,7 +34,7 @@ from mailtwin.planner.operations import (
     Straggler,
     Unresolved,
 )
-from mailtwin.state import RunRecord
+from mailtwin.state import Kept, RunRecord
 
 PHASES: Mapping[Phase, str] = {
     Phase.RESET: "pairing anew",
@@ -209,6 +210,21 @@ def resolved(decision: Decision | None, found: Sequence[Undecided]) -> str:
     ways = ["--send-again"] if missing else []
     ways += ["--remove-extra", "--keep-extra"] if missing < len(found) else []
     return f"{number(len(found), 'message')} to decide; decide with {' or '.join(ways)}"
+
+
+def kept_lines(kept: Sequence[Kept]) -> list[str]:
+    """Removed messages, run by run."""
+    if not kept:
+        return ["nothing is kept"]
+    lines = []
+    for run, group in groupby(sorted(kept, key=lambda one: one.run or 0), key=lambda one: one.run):
+        removed = list(group)
+        lines.append(f"run {run}: {number(len(removed), 'message')} removed")
+        lines += [
+            f"  {one.mailbox}: {message(one.ref)} of the {one.side.label} ({one.message_id or size(one.size)})"
+            for one in removed
+        ]
+    return lines
 
 
 def _weight(operation: Operation) -> int:

@@ -15,6 +15,7 @@ from mailtwin.config.globs import selector
 from mailtwin.config.secrets import Ask, find_secret
 from mailtwin.config.settings import ImapSettings, MaildirSettings, PairSettings, StoreSettings, Tls
 from mailtwin.engine import Pair
+from mailtwin.engine.pair import Keeping
 from mailtwin.model import Side
 from mailtwin.planner import NameMap
 from mailtwin.state import state_path
@@ -80,6 +81,7 @@ def build_pair(
         names=NameMap(settings.rename),
         select=selector(settings.include, settings.exclude),
         approve_removals=approve_removals,
+        keeping=Keeping(settings.quarantine_days, settings.quarantine_megabytes * 1024 * 1024),
     )
     directory = settings.state_dir or default_state_dir()
     return Built(settings, pair, state_path(directory, left.address, right.address), tuple(logins))

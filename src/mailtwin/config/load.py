@@ -369,10 +369,13 @@ class _Reader:
         )
         include, exclude = table.take(schema.INCLUDE), table.take(schema.EXCLUDE)
         state_dir = table.take(schema.STATE_DIR)
+        days, megabytes = table.take(schema.QUARANTINE_DAYS), table.take(schema.QUARANTINE_MEGABYTES)
         left, right = (stores.get(name) for name in names)
         if left is None or right is None:
             return None
-        return PairSettings(table.path[-1], left, right, policy, include, exclude, rename, state_dir)
+        return PairSettings(
+            table.path[-1], left, right, policy, include, exclude, rename, state_dir, days, megabytes
+        )
 
     def _check_rename(self, path: KeyPath, rights: Sequence[object]) -> None:
         for at, right in enumerate(rights):

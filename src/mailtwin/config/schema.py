@@ -132,6 +132,17 @@ def _separator(value: object) -> str:
     return str(value)
 
 
+def _count(low: int, high: int) -> Kind[int]:
+    """A whole number between two others."""
+
+    def read(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise WrongValueError
+        return value
+
+    return Kind(f"a whole number from {low} to {high}", read)
+
+
 def _names(value: object) -> tuple[tuple[MailboxName, MailboxName], ...]:
     if not isinstance(value, Mapping):
         raise WrongValueError
@@ -291,6 +302,20 @@ FLAG_CHANGE = Key(
 REMOVE_MAILBOXES = Key(
     "remove_mailboxes", BOOLEAN, False, "A mailbox removed on one side is removed on the other.", "false"
 )
+QUARANTINE_DAYS = Key(
+    "quarantine_days",
+    _count(0, 3_650),
+    30,
+    "For how long removed messages are kept, so that `mailtwin undo` can put them back; 0: not at all.",
+    "30",
+)
+QUARANTINE_MEGABYTES = Key(
+    "quarantine_megabytes",
+    _count(1, 1_000_000),
+    1_024,
+    "How much of them is kept; the oldest go first.",
+    "1024",
+)
 INCLUDE = Key(
     "mailboxes.include",
     STRINGS,
@@ -311,7 +336,8 @@ STATE_DIR = Key(
     "`mailtwin` in `$XDG_STATE_HOME`, else in `~/.local/state`",
 )
 PAIR_KEYS: tuple[AnyKey, ...] = (
-    LEFT, RIGHT, DIRECTION, REMOVALS, FLAG_CHANGE, REMOVE_MAILBOXES, INCLUDE, EXCLUDE, RENAME, STATE_DIR,
+    LEFT, RIGHT, DIRECTION, REMOVALS, FLAG_CHANGE, REMOVE_MAILBOXES, QUARANTINE_DAYS, QUARANTINE_MEGABYTES, INCLUDE,
+    EXCLUDE, RENAME, STATE_DIR,
 )  # fmt: skip
 
 STORE_KEYS: Mapping[str, Sequence[AnyKey]] = {"imap": IMAP_KEYS, "maildir": MAILDIR_KEYS}

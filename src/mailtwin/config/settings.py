@@ -151,6 +151,8 @@ class PairSettings:
     exclude: tuple[str, ...] = ()
     rename: tuple[tuple[MailboxName, MailboxName], ...] = ()
     state_dir: Path | None = None
+    quarantine_days: int = 30
+    quarantine_megabytes: int = 1_024
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ it, and the planner decides. Nothing here decides what should be done; nothing h
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from mailtwin.engine.doubts import find_doubts, unreadable
 from mailtwin.engine.guards import refuse_implausible
 from mailtwin.engine.known import Known
 from mailtwin.engine.pair import Pair
+from mailtwin.engine.quarantine import SETTLE_S, Keeper
 from mailtwin.engine.report import (
     Counts,
     MailboxResult,
@@ -76,9 +78,6 @@ ROUNDS_MAX = 40
 ATTEMPTS_MAX = 2
 """So often the same plan is executed; then the store does not do what it is told, and a person has to know."""
 
-SETTLE_S = 5.0
-"""How long is waited for an interrupted command to take effect once its connection is gone, in seconds."""
-
 Op = TypeVar("Op")
 
 
@@ -104,6 +103,7 @@ class MailboxRun:
     problems: list[Problem] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     base: Base = field(default_factory=Base)
+    unremovable: set[tuple[Side, Ref]] = field(default_factory=set)
     _last: tuple[Operation, ...] = ()
     _attempts: int = 0
 
@@ -117,7 +117,7 @@ class MailboxRun:
             await self.known.observe()
             self._learn_validities()
             plan = await self._plan()
-            phase = plan.first_phase()
+            phase = self._possible(plan.first_phase())
             if not phase:
                 return self._finish(plan)
             if self._stuck(phase):
@@ -126,6 +126,14 @@ class MailboxRun:
             await self._execute(phase)
         raise MailboxError(
             f"{self.name}: it changes faster than it can be brought in step", hint="run again later"
+        )
+
+    def _possible(self, phase: tuple[Operation, ...]) -> tuple[Operation, ...]:
+        """The phase without the removals of what cannot be kept."""
+        if not self.unremovable:
+            return phase
+        return tuple(
+            op for op in phase if not (isinstance(op, Remove) and (op.side, op.ref) in self.unremovable)
         )
 
     async def _plan(self) -> Plan:
@@ -269,17 +277,34 @@ class MailboxRun:
             return
         if not self.pair.approve_removals:
             refuse_implausible(self.name, self.base, tuple(operations))
-        self._commit(
-            [Note("remove", *ends(op.side, op.ref), f"on {op.side.label}: {op.why}") for op in operations]
-        )
         for side in Side:
-            refs = [op.ref for op in operations if op.side is side]
-            if refs:
-                await self.known.mailboxes[side].remove(refs)
-                self.counts += Counts(**{f"removed_{side.label}": len(refs)})
+            whys = {op.ref: op.why for op in operations if op.side is side}
+            if whys:
+                await self._remove_from(side, whys)
         self.report(
             Progress(self.name, Phase.REMOVE, len(operations), len(operations), self.counts.transferred_bytes)
         )
+
+    async def _remove_from(self, side: Side, whys: dict[Ref, str]) -> None:
+        """Removes messages on one side, each with its reason; each is kept first, unless nothing is to be kept."""
+        mailbox = self.known.mailboxes[side]
+        if not self.pair.keeping.days:
+            self._commit(
+                [Note("remove", *ends(side, ref), f"on {side.label}: {why}") for ref, why in whys.items()]
+            )
+            await mailbox.remove(list(whys))
+            self.counts += Counts(**{f"removed_{side.label}": len(whys)})
+            return
+        validity = self.known.observations[side].listing.validity
+        keeper = Keeper(self.state, self.name, side, mailbox, validity)
+        async with aclosing(keeper.keep(whys)) as batches:
+            async for refs in batches:
+                await mailbox.remove(refs)
+                self.counts += Counts(**{f"removed_{side.label}": len(refs)})
+        for problem in keeper.problems:
+            assert problem.ref is not None
+            self.unremovable.add((side, problem.ref))
+            self._problem(problem)
 
     # --- what does not work ----------------------------------------------------------------------------------------
 

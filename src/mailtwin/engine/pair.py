@@ -18,12 +18,20 @@ def every_mailbox(_name: MailboxName) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Keeping:
+    """For how long removed messages are kept, in days (0: not at all), and how many bytes of them at most."""
+
+    days: int = 30
+    bytes_max: int = 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """Two stores to be kept identical.
 
     `names` maps left names to right names; `select` says of a left name whether it takes part.
     `approve_removals` lets a plan through that the guard against implausible removals would stop.
-    `sleep` is the clock of every pause, in seconds.
+    `keeping` says what becomes of removed messages. `sleep` is the clock of every pause, in seconds.
     """
 
     left: Store
@@ -32,6 +40,7 @@ class Pair:
     names: NameMap = field(default_factory=NameMap)
     select: Callable[[MailboxName], bool] = every_mailbox
     approve_removals: bool = False
+    keeping: Keeping = field(default_factory=Keeping)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def store(self, side: Side) -> Store:

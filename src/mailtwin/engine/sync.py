@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from mailtwin.engine.doubts import list_doubts
 from mailtwin.engine.glance import Glance, glance, is_still_in_step
 from mailtwin.engine.known import Known, in_pair
-from mailtwin.engine.mailbox import SETTLE_S, MailboxRun, NeedsReconnect
+from mailtwin.engine.mailbox import MailboxRun, NeedsReconnect
 from mailtwin.engine.pair import Pair, open_both
+from mailtwin.engine.quarantine import SETTLE_S, Keeper, tidy
 from mailtwin.engine.report import (
     Connected,
     Counts,
@@ -40,7 +42,7 @@ from mailtwin.errors import (
     ThrottledError,
     UnreachableError,
 )
-from mailtwin.model import MailboxName, Side
+from mailtwin.model import Listing, MailboxName, Side
 from mailtwin.planner import (
     Attempt,
     CreateMailbox,
@@ -211,8 +213,23 @@ class PairRun:
                 "never was on both. It was left alone.",
                 hint="create it again on the other side to have its mail copied there",
             )
+        if held.flags and self.pair.keeping.days:
+            await self._keep_all(side, name, held)
         await store.remove_mailbox(there)
         self.state.forget_mailbox(name)
+
+    async def _keep_all(self, side: Side, name: MailboxName, held: Listing) -> None:
+        """Keeps all messages of a mailbox that is about to be removed."""
+        async with self.pair.store(side).open(self.pair.name_on(side, name)) as mailbox:
+            keeper = Keeper(self.state, name, side, mailbox, held.validity)
+            async with aclosing(keeper.keep(dict.fromkeys(held.flags, "its mailbox was removed"))) as batches:
+                async for _refs in batches:
+                    pass  # kept; they go with the mailbox
+        if keeper.problems:
+            raise MailboxError(
+                f"{name}: {len(keeper.problems)} of its messages cannot be kept, so it was not removed: "
+                f"{keeper.problems[0].error.message}"
+            )
 
     async def _refuse_if_there(self, side: Side, name: MailboxName) -> None:
         try:
@@ -333,6 +350,7 @@ async def sync(pair: Pair, state: State, report: Reporter = ignore_events) -> Ru
     try:
         result = await work.run()
         outcome = "in step" if result.in_step else "not in step"
+        tidy(state, pair.keeping.days, pair.keeping.bytes_max)
         return result
     except MailtwinError as error:
         outcome = f"failed: {error.message}"

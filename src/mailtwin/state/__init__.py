@@ -6,11 +6,14 @@ In reading order: `changes` (what can be written), `records` (what can be read b
 
 from mailtwin.state.changes import (
     AddCopy,
+    AddKept,
     AddLink,
     AddStore,
     AddStraggler,
+    BeginRestore,
     Change,
     DropCopy,
+    DropKept,
     DropLink,
     DropSnapshot,
     DropStore,
@@ -24,17 +27,20 @@ from mailtwin.state.changes import (
     SetValidity,
     Snapshot,
 )
-from mailtwin.state.records import CopyRecord, HistoryEntry, MailboxRecord, RunRecord, StragglerRecord
+from mailtwin.state.records import CopyRecord, HistoryEntry, Kept, MailboxRecord, RunRecord, StragglerRecord
 from mailtwin.state.state import State, state_path
 
 __all__ = [
     "AddCopy",
+    "AddKept",
     "AddLink",
     "AddStore",
     "AddStraggler",
+    "BeginRestore",
     "Change",
     "CopyRecord",
     "DropCopy",
+    "DropKept",
     "DropLink",
     "DropSnapshot",
     "DropStore",
@@ -42,6 +48,7 @@ __all__ = [
     "EndAttempt",
     "ForgetAll",
     "HistoryEntry",
+    "Kept",
     "MailboxRecord",
     "Note",
     "ReplaceStraggler",

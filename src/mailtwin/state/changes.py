@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from mailtwin.model import Flags, Ref, Side
 from mailtwin.planner.operations import Attempt, CopyIntent, Link, StoreIntent, Straggler
+from mailtwin.state.records import Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,27 @@ class DropSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class AddKept:
+    """A message is about to be removed, and its file in the quarantine is durable; a second time changes nothing."""
+
+    kept: Kept
+
+
+@dataclass(frozen=True, slots=True)
+class BeginRestore:
+    """A kept message is about to be put back: see `Kept`."""
+
+    kept: Kept
+
+
+@dataclass(frozen=True, slots=True)
+class DropKept:
+    """A kept message is there again, or was there all the time; its file may go."""
+
+    kept: Kept
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A line of history: what was done and why (`detail`)."""
 
@@ -195,5 +217,8 @@ Change: TypeAlias = (
     | SetValidity
     | SaveSnapshot
     | DropSnapshot
+    | AddKept
+    | BeginRestore
+    | DropKept
     | Note
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from mailtwin.model import Flags, Identity, MailboxName, Ref, Side
 from mailtwin.planner.operations import Attempt, Base, CopyIntent, Link, StoreIntent, Straggler, Verdict
 from mailtwin.state.changes import Snapshot
 from mailtwin.state.codec import Stored, pack_name, unpack_flags, unpack_name, unpack_ref, unpack_text
-from mailtwin.state.records import CopyRecord, HistoryEntry, MailboxRecord, RunRecord, StragglerRecord
+from mailtwin.state.records import CopyRecord, HistoryEntry, Kept, MailboxRecord, RunRecord, StragglerRecord
 
 _MAILBOXES = """
 SELECT name, links,
@@ -164,6 +165,39 @@ def stragglers(connection: sqlite3.Connection, name: MailboxName | None) -> list
         StragglerRecord(unpack_name(row[0]), _straggler(row[4:]), row[1], unpack_text(row[2]), row[3])
         for row in rows
     ]
+
+
+def kept(connection: sqlite3.Connection, name: MailboxName | None) -> list[Kept]:
+    """Removed messages that are kept, oldest first."""
+    rows = connection.execute(
+        "SELECT name, side, ref, validity, flags, date, size, message_id, identity_headers, identity_content,"
+        " has_message_id, file, run, since, begun_validity, target, floor"
+        " FROM kept JOIN mailboxes ON mailboxes.id = kept.mailbox WHERE ?1 IS NULL OR name = ?1 ORDER BY kept.id",
+        (None if name is None else pack_name(name),),
+    )
+    return list(map(_kept, rows))
+
+
+def _kept(row: tuple[Any, ...]) -> Kept:
+    name, side, ref, validity, flags, date, size, message_id, headers, content, has_id, file, *rest = row
+    run, since, begun_validity, target, floor = rest
+    return Kept(
+        mailbox=unpack_name(name),
+        side=Side(side),
+        ref=unpack_ref(ref),
+        validity=validity,
+        flags=unpack_flags(flags),
+        date=datetime.fromisoformat(date),
+        size=size,
+        message_id=unpack_text(message_id),
+        identity=Identity(headers, content, bool(has_id)),
+        file=file,
+        run=run,
+        since=since,
+        begun_validity=begun_validity,
+        target=None if target is None else unpack_ref(target),
+        floor=floor,
+    )
 
 
 def runs(connection: sqlite3.Connection, limit: int) -> list[RunRecord]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from mailtwin.model import MailboxName, Ref, Side
+from mailtwin.model import Flags, Identity, MailboxName, Ref, Side
 from mailtwin.planner.operations import CopyIntent, Straggler
 
 
@@ -55,6 +56,32 @@ class StragglerRecord:
     size: int | None
     message_id: str
     since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A message that was removed and is kept for a while, in the file `file` of the quarantine.
+
+    It was `ref` on `side` in the numbering `validity`. `run` removed it (None: not known any more), at `since` (seconds
+    since 1970; 0 before it is written). `begun_validity` is set when it was about to be put back: then it may be there
+    already, under the name `target` or at a UID of at least `floor`.
+    """
+
+    mailbox: MailboxName
+    side: Side
+    ref: Ref
+    validity: str
+    flags: Flags
+    date: datetime
+    size: int
+    message_id: str
+    identity: Identity
+    file: str
+    run: int | None = None
+    since: float = 0.0
+    begun_validity: str | None = None
+    target: Ref | None = None
+    floor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

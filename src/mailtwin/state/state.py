@@ -22,7 +22,7 @@ from mailtwin.planner.operations import Base
 from mailtwin.state import checks, database, reading
 from mailtwin.state.changes import Change, Snapshot
 from mailtwin.state.codec import pack_name, pack_ref, pack_text, unpack_text
-from mailtwin.state.records import CopyRecord, HistoryEntry, MailboxRecord, RunRecord, StragglerRecord
+from mailtwin.state.records import CopyRecord, HistoryEntry, Kept, MailboxRecord, RunRecord, StragglerRecord
 from mailtwin.state.writing import Transaction, forget_all, write
 
 RUNS_MAX = 200
@@ -197,8 +197,9 @@ class State:
         with self._reading() as connection:
             return reading.snapshot(connection, name, side)
 
-    def commit(self, name: MailboxName, changes: Iterable[Change]) -> None:
-        """Writes all `changes` of mailbox `name` (known from then on) in one transaction, or none.
+    def commit(self, name: MailboxName, changes: Iterable[Change], *, forgotten: bool = False) -> None:
+        """Writes all `changes` of mailbox `name` in one transaction, or none. `name` is known from then on, unless it
+        may stay `forgotten`.
 
         When it returns they survive a power cut. An agreement that contradicts another one is our own
         mistake: AssertionError, and nothing is written.
@@ -207,7 +208,8 @@ class State:
         if not todo:
             return
         with self._writing() as connection:
-            write(Transaction(connection, _mailbox(connection, name), self._run, self._now()), todo)
+            mailbox = _mailbox(connection, name, forgotten=forgotten)
+            write(Transaction(connection, mailbox, self._run, self._now()), todo)
 
     def copies(self, name: MailboxName | None = None) -> list[CopyRecord]:
         """Open copies of one mailbox, or of all, with what tells a person which message it is."""
@@ -218,6 +220,28 @@ class State:
         """Copies that were given up and may arrive, or did, of one mailbox or of all."""
         with self._reading() as connection:
             return reading.stragglers(connection, name)
+
+    # --- the quarantine ----------------------------------------------------------------------------------------------
+
+    @property
+    def quarantine(self) -> Path:
+        """The directory beside the file in which removed messages are kept; it need not exist."""
+        return self.path.with_name(self.path.name + ".kept")
+
+    def kept(self, name: MailboxName | None = None) -> list[Kept]:
+        """Removed messages that are kept, of one mailbox or of all, oldest first."""
+        with self._reading() as connection:
+            return reading.kept(connection, name)
+
+    def forget_kept(self, age_s: float, bytes_max: int) -> None:
+        """Forgets the messages removed longer than `age_s` seconds ago, and the oldest ones until the others have no
+        more than `bytes_max` bytes; never those of the run that is going on, or that are being put back."""
+        with self._writing() as connection:
+            connection.execute(
+                "DELETE FROM kept WHERE run IS NOT ?1 AND begun = 0 AND (since < ?2 OR id IN ("
+                " SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY id DESC) AS total FROM kept) WHERE total > ?3))",
+                (self._run, self._now() - age_s, bytes_max),
+            )
 
     # --- runs and history --------------------------------------------------------------------------------------------
 
@@ -378,11 +402,11 @@ def _begin(connection: sqlite3.Connection, how: str) -> None:
     connection.execute(how)
 
 
-def _mailbox(connection: sqlite3.Connection, name: MailboxName) -> int:
-    """The row of mailbox `name`, which is known from now on."""
+def _mailbox(connection: sqlite3.Connection, name: MailboxName, *, forgotten: bool = False) -> int:
+    """The row of mailbox `name`, which is known from now on, unless it may stay `forgotten`."""
     packed = pack_name(name)
     row = connection.execute("SELECT id, known FROM mailboxes WHERE name = ?", (packed,)).fetchone()
-    if row is not None and row[1]:
+    if row is not None and (row[1] or forgotten):
         return int(row[0])
     return int(
         connection.execute(
@@ -414,4 +438,5 @@ def _prune(connection: sqlite3.Connection, run: int) -> None:
     if dropped and connection.execute("SELECT 1 FROM mailboxes WHERE known = 0 LIMIT 1").fetchone():
         connection.execute(
             "DELETE FROM mailboxes WHERE known = 0 AND id NOT IN (SELECT DISTINCT mailbox FROM history)"
+            " AND id NOT IN (SELECT DISTINCT mailbox FROM kept)"
         )

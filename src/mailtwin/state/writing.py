@@ -12,11 +12,14 @@ from mailtwin.model import Side
 from mailtwin.planner.operations import Straggler
 from mailtwin.state.changes import (
     AddCopy,
+    AddKept,
     AddLink,
     AddStore,
     AddStraggler,
+    BeginRestore,
     Change,
     DropCopy,
+    DropKept,
     DropLink,
     DropSnapshot,
     DropStore,
@@ -30,6 +33,7 @@ from mailtwin.state.changes import (
     SetValidity,
 )
 from mailtwin.state.codec import Stored, pack_flags, pack_ref, pack_text
+from mailtwin.state.records import Kept
 
 DETAIL_CHARS_MAX = 2_000
 """One line of history: a server's refusal may be quoted in it, a page of HTML need not be."""
@@ -61,7 +65,16 @@ def write(transaction: Transaction, changes: Iterable[Change]) -> None:
         transaction.many("UPDATE mailboxes SET links = links + ?2 WHERE id = ?1", [(added,)])
 
 
-_OUTLIVE_FORGETTING = (Note, SetValidity, AddStraggler, ReplaceStraggler, DropStraggler)
+_OUTLIVE_FORGETTING = (
+    Note,
+    SetValidity,
+    AddStraggler,
+    ReplaceStraggler,
+    DropStraggler,
+    AddKept,
+    BeginRestore,
+    DropKept,
+)
 
 
 def _effective(changes: Iterable[Change]) -> list[Change]:
@@ -282,6 +295,56 @@ def _drop_snapshots(transaction: Transaction, changes: Sequence[DropSnapshot]) -
     return 0
 
 
+def _add_kept(transaction: Transaction, changes: Sequence[AddKept]) -> int:
+    run, at = transaction.run, transaction.at
+    transaction.many(
+        "INSERT OR IGNORE INTO kept (mailbox, run, since, side, ref, validity, flags, date, size, message_id,"
+        " identity_headers, identity_content, has_message_id, file)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        ((run, at, *_kept_row(change.kept)) for change in changes),
+    )
+    return 0
+
+
+def _kept_row(kept: Kept) -> tuple[Stored | float | None, ...]:
+    return (
+        kept.side.value,
+        pack_ref(kept.ref),
+        kept.validity,
+        pack_flags(kept.flags),
+        kept.date.isoformat(),
+        kept.size,
+        pack_text(kept.message_id[:MESSAGE_ID_CHARS_MAX]),
+        kept.identity.headers,
+        kept.identity.content,
+        kept.identity.has_message_id,
+        kept.file,
+    )
+
+
+def _begin_restores(transaction: Transaction, changes: Sequence[BeginRestore]) -> int:
+    transaction.many(
+        "UPDATE kept SET begun = 1, begun_validity = ?3, target = ?4, floor = ?5 WHERE mailbox = ?1 AND file = ?2",
+        (
+            (
+                change.kept.file,
+                change.kept.begun_validity,
+                None if change.kept.target is None else pack_ref(change.kept.target),
+                change.kept.floor,
+            )
+            for change in changes
+        ),
+    )
+    return 0
+
+
+def _drop_kept(transaction: Transaction, changes: Sequence[DropKept]) -> int:
+    transaction.many(
+        "DELETE FROM kept WHERE mailbox = ? AND file = ?", ((change.kept.file,) for change in changes)
+    )
+    return 0
+
+
 def _write_notes(transaction: Transaction, changes: Sequence[Note]) -> int:
     run, at = transaction.run, transaction.at
     transaction.many(
@@ -317,6 +380,9 @@ _TABLE: tuple[tuple[int, type, Callable[[Transaction, Sequence[Any]], int]], ...
     (3, DropStraggler, _drop_stragglers),
     (4, AddStore, _add_stores),
     (4, DropStore, _drop_stores),
+    (5, AddKept, _add_kept),
+    (5, BeginRestore, _begin_restores),
+    (5, DropKept, _drop_kept),
     (5, Note, _write_notes),
     (6, SaveSnapshot, _save_snapshots),
     (6, DropSnapshot, _drop_snapshots),

@@ -1,0 +1,167 @@
+"""Putting back what was removed: a copy like any other, written down before it is tried, and looked for before it is
+tried again. Read first: `quarantine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from mailtwin.engine.pair import Pair
+from mailtwin.engine.quarantine import BATCH_MESSAGES_MAX, SETTLE_S
+from mailtwin.engine.report import Problem
+from mailtwin.engine.sync import close, connect
+from mailtwin.errors import MailtwinError, MessageError, Scope, StorageError
+from mailtwin.model import Identity, MailboxName, Ref, Side
+from mailtwin.state import BeginRestore, Change, DropKept, Kept, Note, State
+from mailtwin.stores.base import Mailbox, Message, Observation, Spool, Stored
+from mailtwin.stores.durable import off_loop, storage_error
+
+PIECE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What an undo did: the messages that are there again, and the problems."""
+
+    restored: tuple[Kept, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+async def undo(pair: Pair, state: State, concerns: Callable[[Kept], bool]) -> Undone:
+    """Puts kept messages that it `concerns` back to where they were removed from.
+
+    May be interrupted at any moment and said again: what may have been stored is looked for first. A message that never
+    went (its removal was interrupted) is left as it is. Raises a store's errors of scope STORE and wider.
+    """
+    work: dict[tuple[MailboxName, Side], list[Kept]] = {}
+    for kept in state.kept():
+        if concerns(kept):
+            work.setdefault((kept.mailbox, kept.side), []).append(kept)
+    restored: list[Kept] = []
+    problems: list[Problem] = []
+    if any(kept.begun_validity is not None for group in work.values() for kept in group):
+        # What an interrupted undo sent may still be on its way.
+        await pair.sleep(SETTLE_S)
+    try:
+        if work:
+            await connect(pair, create=False)
+        for (name, side), group in work.items():
+            try:
+                await _Restorer(pair, state, name, side, restored, problems).restore(group)
+            except MailtwinError as error:
+                if error.scope > Scope.MAILBOX:
+                    raise
+                problems.append(Problem(error, name, side))
+    finally:
+        await close(pair)
+    return Undone(tuple(restored), tuple(problems))
+
+
+@dataclass(slots=True)
+class _Restorer:
+    """Puts messages back into one mailbox."""
+
+    pair: Pair
+    state: State
+    name: MailboxName
+    side: Side
+    restored: list[Kept]
+    problems: list[Problem]
+
+    async def restore(self, group: Sequence[Kept]) -> None:
+        store, there = self.pair.store(self.side), self.pair.name_on(self.side, self.name)
+        listed = await store.mailboxes()
+        if there not in listed.mailboxes and listed.complete:
+            await store.create(there)
+        async with store.open(there) as mailbox:
+            seen = await mailbox.observe()
+            missing = await self._look_for(mailbox, seen, group)
+            for at in range(0, len(missing), BATCH_MESSAGES_MAX):
+                await self._store(mailbox, seen, missing[at : at + BATCH_MESSAGES_MAX])
+
+    async def _look_for(self, mailbox: Mailbox, seen: Observation, group: Sequence[Kept]) -> list[Kept]:
+        """Those of `group` that are not there, neither still nor again."""
+        held, validity = seen.listing.flags, seen.listing.validity
+        begun = [kept for kept in group if kept.begun_validity == validity and kept.floor is not None]
+        lowest = min((kept.floor for kept in begun if kept.floor is not None), default=None)
+        linked = {link.ref(self.side) for link in self.state.base(self.name).links} if begun else set()
+        fresh = [
+            ref
+            for ref in held
+            if lowest is not None and isinstance(ref, int) and ref >= lowest and ref not in linked
+        ]
+        found: dict[Ref, Identity] = dict(await mailbox.identify(fresh)) if fresh else {}
+        missing: list[Kept] = []
+        for kept in group:
+            copies = (ref for ref in sorted(found, key=str) if self._is_it(kept, ref, found[ref], validity))
+            copy = next(copies, None)
+            if copy is not None:
+                del found[copy]
+            still = kept.ref in held and self._plain(validity) == self._plain(kept.validity)
+            named = kept.target is not None and kept.target in held
+            if copy is not None or still or named:
+                self._done([kept])
+            else:
+                missing.append(kept)
+        return missing
+
+    def _is_it(self, kept: Kept, ref: Ref, identity: Identity, validity: str) -> bool:
+        if kept.begun_validity != validity or kept.floor is None or not isinstance(ref, int):
+            return False
+        return ref >= kept.floor and (identity == kept.identity or identity.resembles(kept.identity))
+
+    def _plain(self, validity: str) -> str:
+        """A numbering without the mailbox's name, which the engine may have told with it."""
+        return validity.partition(" ")[0]
+
+    async def _store(self, mailbox: Mailbox, seen: Observation, group: Sequence[Kept]) -> None:
+        delivery = mailbox.delivery()
+        staged: list[Kept] = []
+        try:
+            for kept in group:
+                spool = delivery.spool()
+                try:
+                    await off_loop(lambda spool=spool, kept=kept: self._read(kept, spool))  # type: ignore[misc]
+                    flags = seen.listing.vocabulary.keep(kept.flags)
+                    target = delivery.stage(Message(kept.ref, kept.flags, kept.date, spool), flags)
+                except (MessageError, StorageError) as error:
+                    spool.discard()
+                    self.problems.append(Problem(error, self.name, self.side, kept.ref, kept.message_id))
+                    continue
+                staged.append(
+                    replace(kept, begun_validity=seen.listing.validity, target=target.ref, floor=target.floor)
+                )
+            self.state.commit(self.name, [BeginRestore(kept) for kept in staged], forgotten=True)
+            outcomes = await delivery.commit()
+        finally:
+            await delivery.abort()
+        for kept, outcome in zip(staged, outcomes, strict=True):
+            if isinstance(outcome, Stored):
+                self._done([kept])
+                continue
+            why = outcome.error or MessageError(
+                "it is not known yet whether it is there again", hint="say `mailtwin undo` again"
+            )
+            self.problems.append(Problem(why, self.name, self.side, kept.ref, kept.message_id))
+
+    def _read(self, kept: Kept, spool: Spool) -> None:
+        path = self.state.quarantine / kept.file
+        try:
+            with path.open("rb") as file:
+                while piece := file.read(PIECE_BYTES):
+                    spool.write(piece)
+        except OSError as error:
+            raise storage_error(error, path, "read what was kept in") from error
+        if spool.size != kept.size:
+            raise MessageError(f"{path} has {spool.size} bytes and should have {kept.size}")
+
+    def _done(self, group: Sequence[Kept]) -> None:
+        changes: list[Change] = []
+        for kept in group:
+            left, right = (kept.ref, None) if self.side is Side.LEFT else (None, kept.ref)
+            changes += [DropKept(kept), Note("undo", left, right, f"on {self.side.label}", kept.message_id)]
+        self.state.commit(self.name, changes, forgotten=True)
+        for kept in group:
+            (self.state.quarantine / kept.file).unlink(missing_ok=True)
+        self.restored += group
