@@ -384,8 +384,9 @@ def _run(steps: list[Step], cut: Cut) -> list[object]:
     log = run.play(steps, cut)
     _check_state(run.connection.state)
     for entry in log:
-        if isinstance(entry, tuple) and isinstance(entry[0], r.Fetch | r.Exists | r.Search | r.ListItem):
-            _check_values(entry[0])
+        for part in entry if isinstance(entry, tuple) else ():
+            if isinstance(part, r.Fetch | r.Exists | r.Search | r.ListItem):
+                _check_values(part)
     return log
 
 
