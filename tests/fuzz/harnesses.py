@@ -144,6 +144,7 @@ def _framed(pieces: list[bytes], limits: dict[str, int]) -> list[object]:
         events.append(error.message)
         for _ in range(2):
             raises_again(error, framer.next)
+        events.append(framer.begun(RAW_BYTES_MAX))
         return events
     events += [body, framer.at_boundary, framer.begun(RAW_BYTES_MAX), framer.unread]
     assert not framer.at_boundary or not framer.unread
@@ -228,7 +229,9 @@ def _check_values(response: r.Response) -> None:
         assert response.uid is None or 1 <= response.uid <= UINT32_MAX
         assert response.modseq is None or 0 <= response.modseq < 2**63
         assert response.size is None or 0 <= response.size < 2**63
-        assert response.flags is None or all(flag and not flag.split(" ")[1:] for flag in response.flags)
+        assert response.flags is None or all(
+            flag.encode().split() == [flag.encode()] for flag in response.flags
+        )
         for name, value in response.extra.items():
             _check_attribute(name, value)
     elif isinstance(response, r.Exists | r.Recent):

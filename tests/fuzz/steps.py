@@ -352,12 +352,14 @@ def modules() -> list[ModuleType]:
 
 
 def patterns() -> dict[str, re.Pattern[Any]]:
-    """Every compiled pattern of these modules, by its name."""
+    """Every compiled pattern of these modules, by the name in one of them."""
     found: dict[str, re.Pattern[Any]] = {}
+    seen: set[int] = set()
     for module in modules():
         for name, value in vars(module).items():
             for at, one in enumerate(value if isinstance(value, tuple) else (value,)):
-                if isinstance(one, re.Pattern):
+                if isinstance(one, re.Pattern) and id(one) not in seen:
+                    seen.add(id(one))
                     found[f"{module.__name__}.{name}[{at}]"] = one
     return found
 

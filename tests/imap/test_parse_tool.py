@@ -205,6 +205,14 @@ def test_an_input_that_ends_too_early(wire: bytes, raw: str, split: int | None) 
     assert last["data"] == {"raw": raw}
 
 
+@pytest.mark.parametrize("split", [1, 3, 1000])
+def test_what_follows_a_broken_limit_is_not_shown(split: int) -> None:
+    """How much of it is there already is chance."""
+    wire = b"* X {99999999999}\r\n" + b"whatever comes " * 100
+    (last,) = shown(wire, split=split)
+    assert last["data"] == {"raw": '* X ""'}
+
+
 def test_an_input_that_breaks_a_limit() -> None:
     wire = b"* OK hi\r\n* SEARCH " + b"1" * LINE_BYTES_MAX + b"\r\n* 5 EXISTS\r\n"
     _, last = shown(wire)

@@ -199,6 +199,7 @@ def test_a_weaker_proof_than_is_safe_is_never_given(challenge: str) -> None:
         "r=abcTAIL",
         "r=abcTAIL,s=c2FsdA==",
         "r=abcTAIL,s=!,i=4096",
+        "r=abcTAIL,s=é,i=4096",
         "r=abcTAIL,s=c2Fsd,i=4096",
         "r=abcTAIL,s=,i=4096",
         "r=abcTAIL,s====,i=4096",
@@ -232,7 +233,7 @@ def test_the_limits_themselves_are_allowed(monkeypatch: pytest.MonkeyPatch) -> N
         begun().answer(f"{long}x,s=c2FsdA==,i=4096")
 
 
-@pytest.mark.parametrize("signature", ["v=", "v=AAAA", "v=!", "x=y", ""])
+@pytest.mark.parametrize("signature", ["v=", "v=AAAA", "v=!", "v=é", "x=y", ""])
 def test_a_wrong_signature(signature: str) -> None:
     talk, right = challenged()
     with pytest.raises(RemoteProtocolError):

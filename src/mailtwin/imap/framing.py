@@ -14,7 +14,9 @@ Read next: `mailtwin.imap.parser`.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mailtwin.errors import RemoteProtocolError
 from mailtwin.imap.responses import Streamed
@@ -76,6 +78,7 @@ class LiteralChunk:
 
 
 FrameEvent = Frame | LiteralStart | LiteralChunk
+_Read = TypeVar("_Read")
 
 
 class Framer:
@@ -205,6 +208,9 @@ class Framer:
     def begun(self, bytes_max: int) -> bytes:
         """The first bytes of the response that is not complete, with `""` for its literals."""
         text = b'""'.join((*self._segments, b"")) if self._segments else b""
+        if self._failure is not None and text:
+            # What follows is not understood, and how much of it is here already is chance.
+            return text[:bytes_max]
         unread = self._view[self._start : min(self._end, self._start + bytes_max)]
         return (text + bytes(unread))[:bytes_max]
 
@@ -233,6 +239,25 @@ class Framer:
             event = self._advance(line)
             if event is not None:
                 return event
+
+    def short_cut(
+        self, pattern: re.Pattern[bytes], read: Callable[[re.Match[bytes]], _Read | None]
+    ) -> _Read | None:
+        """The next response past `next`: what `read` makes of it, if it is a line that `pattern` matches.
+
+        None, and nothing moves, otherwise. `pattern` ends with the CRLF of a structured response and holds no other
+        line feed. A line that came in pieces was looked through before and is left to `next`: work stays linear.
+        """
+        start = self._start
+        if self._segments or self._scanned != start or self._failure is not None:
+            return None
+        match = pattern.match(self._buffer, start, self._end)
+        if match is None or match.end() - start - len(b"\r\n") > self._line_bytes_max:
+            return None
+        made = read(match)
+        if made is not None:
+            self._start = self._scanned = match.end()
+        return made
 
     def _next_chunk(self) -> LiteralChunk | None:
         count = min(self._stream_left, self._end - self._start)

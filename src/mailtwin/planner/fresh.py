@@ -13,13 +13,15 @@ from mailtwin.model import Identity, Ref, Side
 from mailtwin.planner.draft import Draft
 from mailtwin.planner.merge import common_flags
 from mailtwin.planner.operations import Adopt, Copy
-from mailtwin.planner.stragglers import awaited, hold_arrived, may_be_one
+from mailtwin.planner.stragglers import hold_arrived, lowest_floor
 
 
 def plan_fresh(draft: Draft) -> None:
     """Decides about every fresh message."""
     fresh = (_fresh(draft, Side.LEFT), _fresh(draft, Side.RIGHT))
-    if not any(fresh[side] and (_may_leave(draft, side) or awaited(draft, side)) for side in Side):
+    if not any(
+        fresh[side] and (_may_leave(draft, side) or lowest_floor(draft, side) is not None) for side in Side
+    ):
         return
     if _must_identify(draft, fresh):
         return
@@ -42,14 +44,17 @@ def _may_leave(draft: Draft, side: Side) -> bool:
 def _must_identify(draft: Draft, fresh: tuple[list[Ref], list[Ref]]) -> bool:
     """Asks for the identities without which nothing can be decided: of all when both sides have fresh messages, else
     of those that may be stragglers; whether there are any."""
-    nameless: tuple[list[Ref], list[Ref]] = ([], [])
+    asked = False
     for side in Side:
-        known, stragglers = draft.listings[side].identities, awaited(draft, side)
-        for ref in fresh[side]:
-            if ref not in known and (all(fresh) or may_be_one(draft, side, ref, stragglers)):
-                nameless[side].append(ref)
-        draft.identify(side, nameless[side])
-    return any(nameless)
+        known, lowest = draft.listings[side].identities, lowest_floor(draft, side)
+        nameless = [ref for ref in fresh[side] if ref not in known]
+        if not all(fresh):
+            nameless = [
+                ref for ref in nameless if lowest is not None and isinstance(ref, int) and ref >= lowest
+            ]
+        draft.identify(side, nameless)
+        asked = asked or bool(nameless)
+    return asked
 
 
 def _fresh(draft: Draft, side: Side) -> list[Ref]:

@@ -8,6 +8,7 @@ and shown to a person, who alone can know that it is not a second copy that some
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -58,26 +59,34 @@ def awaited(draft: Draft, side: Side) -> list[Straggler]:
     return sorted(missing, key=_order)
 
 
-def may_be_one(draft: Draft, side: Side, ref: Ref, stragglers: Sequence[Straggler]) -> bool:
-    """Whether `ref` on `side` may be one of `stragglers`, as far as numbers tell."""
-    return any(isinstance(ref, int) and ref >= _floor(draft, side, each) for each in stragglers)
+def lowest_floor(draft: Draft, side: Side) -> int | None:
+    """The UID from which on a message on `side` may be a straggler, as far as numbers tell; None for no message."""
+    return min((_floor(draft, side, each) for each in awaited(draft, side)), default=None)
 
 
 def hold_arrived(draft: Draft, side: Side, alone: Sequence[Ref]) -> list[Ref]:
-    """Holds those messages without a twin that are stragglers; returns the others. They must be identified."""
-    rest = list(alone)
-    kept = {
-        each.found
-        for each in draft.base.stragglers
-        if each.verdict is Verdict.KEEP and each.source is side.other
-    }
-    for straggler in awaited(draft, side):
-        found = next((ref for ref in rest if ref not in kept and _is_it(draft, side, straggler, ref)), None)
+    """Holds those messages without a twin that are stragglers; returns the others. Those that may be are identified."""
+    stragglers = awaited(draft, side)
+    if not stragglers:
+        return list(alone)
+    verdicts = (each for each in draft.base.stragglers if each.source is side.other)
+    kept = {each.found for each in verdicts if each.verdict is Verdict.KEEP}
+    identities = draft.listings[side].identities
+    alike: dict[str, list[int]] = defaultdict(list)
+    for ref in alone:
+        if isinstance(ref, int) and ref in identities and ref not in kept:
+            alike[identities[ref].headers].append(ref)
+    held: set[Ref] = set()
+    for straggler in stragglers:
+        candidates = alike.get(straggler.identity.headers, [])
+        floor = _floor(draft, side, straggler)
+        found = next((r for r in candidates if r >= floor and _is_it(straggler, identities[r])), None)
         if found is not None:
-            rest.remove(found)
-            held = replace(straggler, found=found, validity=draft.listings[side].validity)
-            draft.add(Hold(straggler, held, f"an extra copy of it arrived on {side.label} late"))
-    return rest
+            candidates.remove(found)
+            held.add(found)
+            known = replace(straggler, found=found, validity=draft.listings[side].validity)
+            draft.add(Hold(straggler, known, f"an extra copy of it arrived on {side.label} late"))
+    return [ref for ref in alone if ref not in held]
 
 
 def _is_missing(draft: Draft, straggler: Straggler) -> bool:
@@ -89,11 +98,8 @@ def _floor(draft: Draft, side: Side, straggler: Straggler) -> int:
     return straggler.floor if straggler.validity == draft.listings[side].validity else 0
 
 
-def _is_it(draft: Draft, side: Side, straggler: Straggler, ref: Ref) -> bool:
+def _is_it(straggler: Straggler, seen: Identity) -> bool:
     """The same message, or the same headers: some servers render anew what they store."""
-    if not may_be_one(draft, side, ref, [straggler]):
-        return False
-    seen = draft.listings[side].identities[ref]
     return seen == straggler.identity or seen.resembles(straggler.identity)
 
 

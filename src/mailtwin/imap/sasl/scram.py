@@ -14,7 +14,6 @@ The nonce comes from outside: nothing here is random.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -154,7 +153,7 @@ def _text(challenge: bytes | None) -> str:
 def _salt(encoded: str) -> bytes:
     try:
         salt = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
+    except ValueError:
         raise RemoteProtocolError("a SCRAM salt that is not base64") from None
     if not 0 < len(salt) <= SALT_BYTES_MAX:
         raise RemoteProtocolError(f"a SCRAM salt of {len(salt)} bytes")
@@ -167,7 +166,7 @@ def _check_final(text: str, signature: bytes) -> None:
         raise RemoteProtocolError("a SCRAM message that is none")
     try:
         given = base64.b64decode(found[1], validate=True)
-    except binascii.Error:
+    except ValueError:
         given = b""
     if not hmac.compare_digest(given, signature):
         raise Unproven("the server does not know the password: its signature is wrong")
