@@ -10,7 +10,10 @@ WORKERS ?= 2
 # The kernel's own tests reach every branch of it, or they fail.
 KERNEL := tests/imap --cov --cov-fail-under 100 --cov-report term
 
-.PHONY: help test check acceptance bench bench-kernel lint demo clean
+FUZZER := $(VENV)/.fuzzer
+FUZZ ?= --seconds 60
+
+.PHONY: help test check acceptance bench bench-kernel fuzz lint demo clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +22,7 @@ help:
 	@echo 'make acceptance    20,000 messages through kill -9, pull, push and server to server (root; 15 minutes)'
 	@echo 'make bench         pull 20,000 messages (600 MB) with mailtwin and mbsync, in turn (root)'
 	@echo 'make bench-kernel  the protocol kernel beside imaplib, IMAPClient and aioimaplib (1 minute)'
+	@echo 'make fuzz          fuzz the IMAP kernel, guided by coverage, a minute for each target (tests/fuzz/README.md)'
 	@echo 'make lint          ruff, mypy and import contracts only'
 	@echo 'make demo          watch two mailboxes become one'
 	@echo 'make clean         remove the virtual environment and all caches'
@@ -42,6 +46,9 @@ bench: $(SERVERS)
 bench-kernel: $(INSTALLED)
 	$(BIN)/python bench/kernel.py $(BENCH_ARGS)
 
+fuzz: $(FUZZER)
+	PYTHONPATH=. $(BIN)/python -m tests.fuzz.run $(FUZZ)
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
@@ -56,9 +63,13 @@ $(INSTALLED): pyproject.toml scripts/venv.sh
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+$(FUZZER): $(INSTALLED)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[fuzz]'
+	@touch $@
+
 $(SERVERS): $(INSTALLED) $(wildcard src/mailtwin/testing/_packages.py)
 	$(BIN)/python -m mailtwin.testing.realservers fetch
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage*
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* .fuzz

@@ -222,7 +222,7 @@ def test_an_appenduid_needs_no_uidplus() -> None:
     assert not talk.connection.state.has("UIDPLUS")
     handle = talk.send(c.Append.of("x", b"1"))
     assert reply(talk.hear(b"A1 OK [APPENDUID 7 99] done"), handle).code == r.Code(
-        "APPENDUID", (7, UidSet.of([99])), ((99,),)
+        "APPENDUID", (7, UidSet.of([99])), ((range(99, 100),),)
     )
 
 
@@ -437,6 +437,30 @@ def test_a_server_may_end_idle_itself() -> None:
     handle = talk.send(c.Idle())
     assert reply(talk.hear(b"+", b"A2 OK bored"), handle).word == "OK"
     assert talk.connection.is_idle
+
+
+@pytest.mark.parametrize("reply", [b"A2 OK bored", b"A2 BAD no"])
+def test_idle_done_after_the_server_has_ended_it(reply: bytes) -> None:
+    talk = Talk(exists=1)
+    talk.send(c.Idle())
+    talk.hear(b"+", reply)
+    talk.connection.done()
+    assert talk.write() == b""
+    talk.send(c.Idle())
+    talk.hear(b"+")
+    assert talk.written == b""
+
+
+def test_one_done_however_often_the_server_agrees_to_idle() -> None:
+    talk = Talk(exists=1)
+    handle = talk.send(c.Idle())
+    talk.hear(b"+ idling")
+    talk.connection.done()
+    talk.hear(*[b"+ idling"] * STRAYS_MAX)
+    assert talk.written == b"DONE\r\n"
+    with pytest.raises(RemoteProtocolError, match="nobody announced"):
+        talk.hear(b"+ idling")
+    assert not handle.ended
 
 
 # --- what may not be sent ---

@@ -95,6 +95,11 @@ FRAMES = [
         [line(FETCH, b"c)", literals=(b"ab",)), line(b"* 5 EXISTS")],
     ),
     (
+        "an empty line after a literal in a list, and a string without an end",
+        b'* X ("\\"( {1}\r\nx\r\n)\r\n* 5 EXISTS\r\n',
+        [line(b'* X ("\\"( ', b")", literals=(b"x",)), line(b"* 5 EXISTS")],
+    ),
+    (
         "an empty line after a literal that ends the response",
         b"* LIST () NIL {1}\r\nx\r\n\r\n* 5 EXISTS\r\n",
         [line(b"* LIST () NIL ", b"", literals=(b"x",)), line(b"* 5 EXISTS")],
@@ -225,6 +230,13 @@ LIMITS: list[tuple[str, Limits, bytes, bytes, str]] = [
         b"* X {0}\r\n {0}\r\n {0}\r\n\r\n",
         "more than 2 literals",
     ),
+    (
+        "the text before large literals",
+        {"line_bytes_max": 60, "literal_inline_max": 0},
+        b"* X" + b" {1}\r\na" * 8 + b"\r\n",
+        b"* X" + b" {1}\r\na" * 9 + b"\r\n",
+        "too many large literals",
+    ),
 ]
 
 
@@ -295,6 +307,7 @@ def test_three_thousand_responses_in_one_segment() -> None:
         pytest.param(b"* X " + b" " * (LINE_BYTES_MAX - 5) + b"}\r\n", id="the longest line, blank"),
         pytest.param(b"* X (" + b"{0}\r\n\r\n " * 10_000 + b")\r\n", id="literals and empty lines"),
         pytest.param(b"\r\n" * 1_000_000 + b"* X\r\n", id="a million empty lines"),
+        pytest.param(b'* X ("' + b'\\"' * 1_000_000 + b" {0}\r\n\r\n)\r\n", id="a string without end"),
     ],
 )
 def test_long_lines_take_linear_time(wire: bytes) -> None:

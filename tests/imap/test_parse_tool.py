@@ -73,6 +73,14 @@ def test_every_object_has_the_same_fields() -> None:
             assert list(json.loads(line)) == FIELDS
 
 
+def test_sets_of_a_copy_are_in_the_order_of_the_wire_and_as_short_as_that_lets_them_be() -> None:
+    wire = b"A1 OK [COPYUID 7 4,5:6,1,8 12,10:9,11,13] x\r\n* OK [APPENDUID 7 1:4294967295] y\r\n"
+    assert [said["code"]["args"] for said in shown(wire)] == [
+        [7, "4:6,1,8", "12,9:11,13"],
+        [7, "1:4294967295"],
+    ]
+
+
 # --- bytes ---
 
 

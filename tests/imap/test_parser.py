@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.imap.wire import say
 
-from mailtwin.imap.codes import ORDERED_UIDS_MAX
 from mailtwin.imap.fetch import parse_date
 from mailtwin.imap.framing import Frame
 from mailtwin.imap.parser import RAW_BYTES_MAX, parse, parse_literal_place
@@ -43,6 +42,11 @@ from mailtwin.model.limits import CAPABILITIES_MAX, LINE_BYTES_MAX, MAILBOX_NAME
 
 def uids(text: str) -> UidSet:
     return UidSet.parse(text)
+
+
+def ranges(text: str) -> tuple[range, ...]:
+    ends = [[int(end) for end in part.split(":")] for part in text.split(",")]
+    return tuple(range(low_high[0], low_high[-1] + 1) for low_high in ends)
 
 
 def check(table: list[tuple[bytes, Response]]) -> pytest.MarkDecorator:
@@ -96,22 +100,30 @@ CODES: list[tuple[bytes, Code, bytes]] = [
     (b"[UIDNEXT 99999999999999999999999] text", Code("UIDNEXT", (b"9" * 23,)), b"text"),
     (b"[UNSEEN 12] first", Code("UNSEEN", (12,)), b"first"),
     (b"[READ-WRITE] done", Code("READ-WRITE"), b"done"),
-    (b"[appenduid 7 12] x", Code("APPENDUID", (7, uids("12")), ((12,),)), b"x"),
-    (b"[APPENDUID 7 5:6,2] x", Code("APPENDUID", (7, uids("2,5:6")), ((5, 6, 2),)), b"x"),
+    (b"[appenduid 7 12] x", Code("APPENDUID", (7, uids("12")), (ranges("12"),)), b"x"),
+    (b"[APPENDUID 7 5:6,2] x", Code("APPENDUID", (7, uids("2,5:6")), (ranges("5:6,2"),)), b"x"),
     (b"[APPENDUID 7] x", Code("APPENDUID", (b"7",)), b"x"),
     (b"[APPENDUID 7 *] x", Code("APPENDUID", (b"7 *",)), b"x"),
     (b"[APPENDUID 7 0] x", Code("APPENDUID", (b"7 0",)), b"x"),
     (
         b"[COPYUID 7 4,1:2 9:11] x",
-        Code("COPYUID", (7, uids("1:2,4"), uids("9:11")), ((4, 1, 2), (9, 10, 11))),
+        Code("COPYUID", (7, uids("1:2,4"), uids("9:11")), (ranges("4,1:2"), ranges("9:11"))),
         b"x",
     ),
-    (b"[COPYUID 7 3:1 9:7]", Code("COPYUID", (7, uids("1:3"), uids("7:9")), ((1, 2, 3), (7, 8, 9))), b""),
+    (
+        b"[COPYUID 7 3:1 9:7]",
+        Code("COPYUID", (7, uids("1:3"), uids("7:9")), (ranges("1:3"), ranges("7:9"))),
+        b"",
+    ),
     (b"[COPYUID 7  ] Exchange", Code("COPYUID", (7, UidSet(), UidSet()), ((), ())), b"Exchange"),
     (b"[COPYUID 7 5] one set", Code("COPYUID", (b"7 5",)), b"one set"),
     (
         b"[COPYUID 7 1:4294967295 1:4294967295] huge",
-        Code("COPYUID", (7, uids("1:4294967295"), uids("1:4294967295"))),
+        Code(
+            "COPYUID",
+            (7, uids("1:4294967295"), uids("1:4294967295")),
+            (ranges("1:4294967295"), ranges("1:4294967295")),
+        ),
         b"huge",
     ),
     (
@@ -140,16 +152,6 @@ CODES: list[tuple[bytes, Code, bytes]] = [
 def test_codes(wire: bytes, code: Code, text: bytes) -> None:
     assert say(b"A1 OK " + wire) == Status("OK", "A1", code, text)
     assert say(b"* NO " + wire) == Status("NO", None, code, text)
-
-
-def test_sets_are_written_out_up_to_a_limit() -> None:
-    at = say(b"A1 OK [APPENDUID 7 1:%d] x" % ORDERED_UIDS_MAX)
-    above = say(b"A1 OK [APPENDUID 7 1:%d] x" % (ORDERED_UIDS_MAX + 1))
-    assert isinstance(at, Status)
-    assert isinstance(above, Status)
-    assert at.code is not None
-    assert len(at.code.ordered[0]) == ORDERED_UIDS_MAX
-    assert above.code == Code("APPENDUID", (7, UidSet(((1, ORDERED_UIDS_MAX + 1),))))
 
 
 def test_capabilities_have_a_limit_that_never_costs_the_reply() -> None:
@@ -188,6 +190,8 @@ def test_capabilities_have_a_limit_that_never_costs_the_reply() -> None:
         (b'* FLAGS ("quoted" a"b c(d) \\Seen)', MailboxFlags(("quoted", 'a"b', "c(d)", "\\Seen"))),
         (b'* FLAGS ("" a)', MailboxFlags(("a",))),
         (b'* FLAGS ("a b")', Unparsed(b'* FLAGS ("a b")', "a list of flags is missing", "FLAGS")),
+        (b'* FLAGS ("a ")', Unparsed(b'* FLAGS ("a ")', "a list of flags is missing", "FLAGS")),
+        (b'* FLAGS (" ")', Unparsed(b'* FLAGS (" ")', "a list of flags is missing", "FLAGS")),
         (b"* FLAGS (\xc3\xa9 \xe9)", MailboxFlags(("é", "é"))),
         (b"* NOOP", Other("NOOP", None, ())),
         (b'* QUOTA "" (STORAGE 10 512)', Other("QUOTA", None, (b"", (b"STORAGE", 10, 512)))),
@@ -416,6 +420,7 @@ JULY = datetime(1996, 7, 17, 2, 44, 25, tzinfo=timezone(timedelta(hours=-7)))
         (b"* 12 FETCH (UID 77 FLAGS (a] [b c%* \xe9))", Fetch(12, 77, ("a]", "[b", "c%*", "é"))),
         (b'* 12 FETCH (FLAGS ("x" \\Seen) UID 77)', Fetch(12, 77, ("x", "\\Seen"))),
         (b'* 12 FETCH (FLAGS ("x y" \\Seen) UID 77)', Fetch(12, 77, extra={"FLAGS": (b"x y", b"\\Seen")})),
+        (b'* 12 FETCH (FLAGS (" x" \\Seen) UID 77)', Fetch(12, 77, extra={"FLAGS": (b" x", b"\\Seen")})),
         (b"* 12 FETCH (FLAGS NIL UID 77)", Fetch(12, 77, extra={"FLAGS": None})),
         (b"* 12 FETCH (UID 77 UID 78 FLAGS (a) FLAGS (b))", Fetch(12, 78, ("b",))),
         (b"* 12 FETCH (UID 0)", Fetch(12, extra={"UID": 0})),

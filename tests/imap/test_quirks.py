@@ -50,6 +50,11 @@ def test_throttle(said: Status, pause: Throttle | None) -> None:
         (status(b"Success [THROTTLED]"), "THROTTLED"),
         (status(b"some [MESSAGELIMIT 1000 23]"), "MESSAGELIMIT"),
         (status(b"THROTTLED"), None),
+        (status(b"[LIMIT now] and then"), "LIMIT"),
+        (status(b"[LIMITED] to you, [UNLIMITED"), None),
+        (status(b"[LIMIT"), None),
+        (status(b"[INUSE " * 100_000), "INUSE"),
+        (status(b"[INUS" * 1_000_000), None),
         (status(b"ok", "UIDNEXT"), None),
     ],
 )

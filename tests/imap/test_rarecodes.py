@@ -99,7 +99,10 @@ def test_replace_says_where_the_new_message_is_before_the_old_one_goes() -> None
     """RFC 8508 section 3.3: APPENDUID comes in an untagged OK."""
     said = say(b"* OK [APPENDUID 1 2000] Replacement Message ready")
     assert said == Status(
-        "OK", None, Code("APPENDUID", (1, UidSet.parse("2000")), ((2000,),)), b"Replacement Message ready"
+        "OK",
+        None,
+        Code("APPENDUID", (1, UidSet.parse("2000")), ((range(2000, 2001),),)),
+        b"Replacement Message ready",
     )
 
 

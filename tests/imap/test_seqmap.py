@@ -90,6 +90,16 @@ def test_the_limit_on_positions() -> None:
     assert numbers.uid(MESSAGES_MAX) == 5
 
 
+def test_a_server_that_contradicts_itself_is_not_followed_for_ever() -> None:
+    numbers = SequenceMap()
+    for uid in range(1, 100):
+        numbers.learn(MESSAGES_MAX // 10, uid)
+    assert listed(numbers) == []
+    numbers.learn(1, 5)
+    numbers.learn(2, 6)
+    assert listed(numbers) == [5, 6]
+
+
 def test_a_hundred_thousand_expunges_are_cheap() -> None:
     numbers = filled(100_000)
     for _ in range(100_000):

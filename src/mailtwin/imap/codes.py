@@ -14,9 +14,6 @@ from mailtwin.imap.tokens import INT63_MAX, Malformed, flag_names, number, to_te
 from mailtwin.model.limits import CAPABILITIES_MAX
 from mailtwin.model.uidset import UidSet
 
-ORDERED_UIDS_MAX = 1_000_000
-"""UIDs of one set that are written out in the order of the wire; 13 bytes can name four billion."""
-
 RARE = frozenset(
     {
         "BADCHARSET",
@@ -130,22 +127,18 @@ def _uid_set(raw: bytes) -> UidSet:
     return UidSet.parse(raw.decode("ascii"))
 
 
-def _ordered(*sets: bytes) -> tuple[tuple[int, ...], ...]:
-    """The sets in the order of the wire; () when one is too large to write out.
+def _ordered(*sets: bytes) -> tuple[tuple[range, ...], ...]:
+    """The sets in the order of the wire, as ranges: 13 bytes can name four billion.
 
     A range is read upwards however it is written (RFC 4315 section 3).
     """
-    written: list[tuple[int, ...]] = []
-    for raw in sets:
-        ranges: list[range] = []
-        for part in raw.split(b",") if raw else ():
-            low, colon, high = part.partition(b":")
-            ends = sorted((int(low), int(high) if colon else int(low)))
-            ranges.append(range(ends[0], ends[1] + 1))
-        if sum(map(len, ranges)) > ORDERED_UIDS_MAX:
-            return ()
-        written.append(tuple(uid for uids in ranges for uid in uids))
-    return tuple(written)
+    return tuple(tuple(map(_range, raw.split(b",") if raw else ())) for raw in sets)
+
+
+def _range(part: bytes) -> range:
+    low, colon, high = part.partition(b":")
+    first, last = sorted((int(low), int(high) if colon else int(low)))
+    return range(first, last + 1)
 
 
 def _permanent_flags(name: str, raw: bytes) -> Code:

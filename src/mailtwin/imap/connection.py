@@ -295,6 +295,7 @@ class Connection:
         if not self._kinds[type(handle.command)]:
             del self._kinds[type(handle.command)]
         handle.ended = True
+        self._idling = False
         self._exchange = None
         limit = limit_of(status)
         if limit is not None:
@@ -368,7 +369,7 @@ class Connection:
     def _continue(self, continuation: Continuation) -> None:
         if self._exchange is not None:
             self._answer(continuation, self._exchange)
-        elif self._in_flight and isinstance(self._alone().command, c.Idle):
+        elif not self._idling and self._in_flight and isinstance(self._alone().command, c.Idle):
             self._idling = True
             if self._done_wanted:
                 self._send_line(self._alone(), b"DONE")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Literal, TypeAlias
 
 from mailtwin.errors import LocalProtocolError
@@ -173,11 +173,18 @@ class Encoder:
         return self.raw(")")
 
     def date_time(self, when: datetime) -> Encoder:
-        """An INTERNALDATE (RFC 9051 section 9, `date-time`). Raises LocalProtocolError without a time zone."""
+        """An INTERNALDATE (RFC 9051 section 9, `date-time`): this instant, in its zone without the seconds of that.
+
+        Raises LocalProtocolError without a time zone.
+        """
         offset = when.utcoffset()
         if offset is None:
             raise LocalProtocolError("an INTERNALDATE needs a time zone")
-        minutes = round(offset.total_seconds() / 60)
+        minutes = int(offset.total_seconds() / 60)
+        try:
+            when -= offset - timedelta(minutes=minutes)
+        except OverflowError:
+            raise LocalProtocolError(f"not an INTERNALDATE: {when}") from None
         sign = "-" if minutes < 0 else "+"
         hours, minutes = divmod(abs(minutes), 60)
         clock = f"{when.hour:02}:{when.minute:02}:{when.second:02}"

@@ -39,7 +39,8 @@ _LITERAL = re.compile(rb"(?:\A|[ \t(\]>])(~?\{([0-9]+)\+?\})\Z")
 _LITERAL_TAIL_BYTES = 64
 
 _STRUCTURED = re.compile(rb"\*(?![ \t]*(?:(?:OK|NO|BAD|BYE|PREAUTH)(?:[ \t\[]|\Z)|\[|\Z))", re.IGNORECASE)
-_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"|[()]', re.DOTALL)
+# A string without an end is one that goes up to the end: nothing is looked at twice.
+_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"?+|[()]', re.DOTALL)
 _PADDING = b"\0\r"
 
 
@@ -105,6 +106,7 @@ class Framer:
         "_literals_max",
         "_nesting",
         "_nesting_known",
+        "_prefix_bytes",
         "_scanned",
         "_segments",
         "_start",
@@ -143,6 +145,7 @@ class Framer:
         self._is_text = False
         self._line_bytes = 0
         self._inline_bytes = 0
+        self._prefix_bytes = 0
         self._inline_wanted: int | None = None
         self._blank = False
         self._nesting = self._nesting_known = 0
@@ -314,14 +317,22 @@ class Framer:
         if len(self._literals) >= self._literals_max:
             raise self._fail(f"the server sent more than {self._literals_max} literals in one response")
         if size > self._literal_inline_max:
-            self._stream_left = size
-            self._literals.append(Streamed(size))
-            return LiteralStart(b'""'.join(self._segments), size)
+            return self._begin_stream(size)
         self._inline_bytes += size
         if self._inline_bytes > self._inline_total_max:
             raise self._fail(f"one response holds more than {self._inline_total_max} bytes of literals")
         self._inline_wanted = size
         return None
+
+    def _begin_stream(self, size: int) -> LiteralStart:
+        prefix = b'""'.join(self._segments)
+        # Each start tells all that came before it: that must not be much again and again.
+        self._prefix_bytes += len(prefix)
+        if self._prefix_bytes > 2 * self._line_bytes_max:
+            raise self._fail("the server sent too many large literals in one response")
+        self._stream_left = size
+        self._literals.append(Streamed(size))
+        return LiteralStart(prefix, size)
 
     def _is_nested(self) -> bool:
         """Whether a list is still open, so that an empty line after a literal cannot be the end."""

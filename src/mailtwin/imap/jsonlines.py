@@ -176,14 +176,14 @@ def _arguments(code: r.Code) -> list[Json]:
     ]
 
 
-def _written(uids: tuple[int, ...]) -> str:
-    runs: list[list[int]] = []
-    for uid in uids:
-        if runs and uid == runs[-1][1] + 1:
-            runs[-1][1] = uid
+def _written(uids: tuple[range, ...]) -> str:
+    runs: list[range] = []
+    for run in uids:
+        if runs and run.start == runs[-1].stop:
+            runs[-1] = range(runs[-1].start, run.stop)
         else:
-            runs.append([uid, uid])
-    return ",".join(str(low) if low == high else f"{low}:{high}" for low, high in runs)
+            runs.append(run)
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}:{run[-1]}" for run in runs)
 
 
 # --- data ---

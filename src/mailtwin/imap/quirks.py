@@ -67,7 +67,8 @@ _THROTTLE = re.compile(
     re.IGNORECASE,
 )
 _THROTTLE_CODES = frozenset({"THROTTLED", "LIMIT"})
-_CODE_IN_TEXT = re.compile(r"\[(" + "|".join(sorted(LIMIT_CODES)) + r")\b[^\]]*\]")
+# Without looking for the end of the code: it may never come, and the next one would be looked for just as far.
+_CODE_IN_TEXT = re.compile(r"\[(" + "|".join(sorted(LIMIT_CODES)) + r")[ \]]")
 _NOT_CONNECTED = re.compile(r"authenticated but not connected", re.IGNORECASE)
 _PAUSE_S_MAX = 24 * 3600.0
 

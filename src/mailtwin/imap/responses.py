@@ -24,17 +24,17 @@ class Code:
     """A response code (RFC 9051 section 7.1, RFC 5530). `args`: what it carries.
 
     CAPABILITY: names (str). APPENDUID: (uidvalidity, UidSet). COPYUID: (uidvalidity, UidSet source, UidSet
-    destination), each set also in wire order in `ordered` for pairing. PERMANENTFLAGS: flags (str).
+    destination), each set also as ranges in wire order in `ordered`, for pairing. PERMANENTFLAGS: flags (str).
     UIDVALIDITY, UIDNEXT, HIGHESTMODSEQ, UNSEEN: (int,). MODIFIED: (UidSet,). MESSAGELIMIT: (limit,) or (limit, uid).
     INPROGRESS: () or (tag, done, goal), each perhaps None. MAILBOXID, BADURL, JMAPACCESS, NOUPDATE, REFERRAL,
     UNDEFINED-FILTER: (str,). BADCHARSET, BADEVENT: words (str). METADATA: (word,) or (word, int). MAXCONVERTMESSAGES,
     MAXCONVERTPARTS: (int,). Anything else: (raw bytes,) or (). So is one of these that the server damaged: look at
-    the types before using them. `ordered` is () for sets too large to write out.
+    the types before using them.
     """
 
     name: str
     args: tuple[object, ...] = ()
-    ordered: tuple[tuple[int, ...], ...] = ()
+    ordered: tuple[tuple[range, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

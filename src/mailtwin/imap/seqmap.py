@@ -25,7 +25,7 @@ _SINGLY_MAX = 8
 class SequenceMap:
     """A growing array of UIDs by position, with recent removals noted beside it until they are worth a rewrite."""
 
-    __slots__ = ("_gaps", "_removed", "_uids")
+    __slots__ = ("_filled", "_gaps", "_removed", "_uids")
 
     def __init__(self) -> None:
         self._uids = array("I")
@@ -33,6 +33,9 @@ class SequenceMap:
         # a look-up and a removal are one bisection.
         self._removed: list[int] = []
         self._gaps = 0
+        # Positions ever made without a UID. A server that contradicts itself with every response could have
+        # all of them made anew each time.
+        self._filled = 0
 
     def __len__(self) -> int:
         """How many positions are kept; the mailbox may hold more."""
@@ -53,6 +56,9 @@ class SequenceMap:
             self._uids.append(uid)
             return
         if missing > 1:
+            self._filled += missing
+            if self._filled > 2 * MESSAGES_MAX:
+                return
             self._gaps += missing
             self._uids.frombytes(bytes(missing * self._uids.itemsize))
         place = self._place(seq - 1)

@@ -182,10 +182,11 @@ class Reader:
         if match is None:
             return None
         words = [word.strip(b'"') if word[:1] == b'"' else word for word in _FLAG_ODD.findall(match[1])]
-        if any(len(word.split()) > 1 for word in words):
+        names = [word for word in words if word]
+        if any(name.split() != [name] for name in names):
             return None
         self.pos = match.end()
-        return tuple(map(to_text, _checked_flags([word for word in words if word])))
+        return tuple(map(to_text, _checked_flags(names)))
 
 
 def unescape(quoted: bytes) -> bytes:
