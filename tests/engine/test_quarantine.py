@@ -144,6 +144,87 @@ async def test_undo_may_be_interrupted_at_every_step(tmp_path: Path, answer: Ans
     assert stop_at > 4
 
 
+async def lose_the_answer(world: World) -> None:
+    """An undo whose answer was lost, although the message was stored."""
+    await removed_one(world)
+    world.right.manners = Manners(answer=answers(*[Answer.LOST_AFTER] * 9))
+    with world.state() as state:
+        undone = await undo(world.pair, state, all_of_it)
+    assert undone.problems
+    world.right.manners = Manners()
+
+
+@pytest.mark.parametrize("meanwhile", ["sync", "renumbered", "both"])
+async def test_what_was_stored_without_an_answer_is_found_whatever_happened_meanwhile(
+    world: World, meanwhile: str
+) -> None:
+    await lose_the_answer(world)
+    if meanwhile in ("renumbered", "both"):
+        world.right.user_renumbers(INBOX)
+    if meanwhile in ("sync", "both"):
+        assert (await world.run()).in_step
+    with world.state() as state:
+        undone = await undo(world.pair, state, all_of_it)
+        assert not undone.problems
+    assert (await world.run()).in_step
+    assert world.bodies(Side.LEFT) == world.bodies(Side.RIGHT) == [message(0), message(1)]
+    assert kept(world) == []
+
+
+async def test_an_undo_of_an_interrupted_removal_lets_the_message_stay(world: World) -> None:
+    for number in range(2):
+        world.left.add(INBOX, message(number))
+    await world.run()
+    world.left.user_remove(INBOX, 1)
+    stop_at, begun = 0, False
+    while 1 in world.right.contents():
+        stop_at += 1
+        clock = StepClock(stop_at)
+        stores = (InterruptingStore(world.left, clock), InterruptingStore(world.right, clock))
+        try:
+            with State.open(
+                world.path, left="left", right="right", now=time.time, on_commit=clock.step
+            ) as state:
+                await sync(Pair(*stores), state)
+        except Interrupted:
+            pass
+        with world.state() as state:
+            begun = bool(state.kept()) and 1 in world.right.contents()
+            if begun:
+                await undo(world.pair, state, all_of_it)
+        if begun:
+            break
+    assert begun
+    assert (await world.run()).in_step
+    assert world.bodies(Side.LEFT) == world.bodies(Side.RIGHT) == [message(0), message(1)]
+
+
+async def test_what_an_interrupted_run_kept_belongs_to_the_run_that_removed_it(world: World) -> None:
+    await removed_one(world)
+    world.left.user_remove(INBOX, 2)
+    kept_at = 0
+    for stop_at in range(1, 30):
+        clock = StepClock(stop_at)
+        stores = (InterruptingStore(world.left, clock), InterruptingStore(world.right, clock))
+        try:
+            with State.open(
+                world.path, left="left", right="right", now=time.time, on_commit=clock.step
+            ) as state:
+                await sync(Pair(*stores), state)
+        except Interrupted:
+            pass
+        with world.state() as state:
+            kept_at = max((one.run or 0 for one in state.kept()), default=0)
+        if kept_at > 2:
+            break
+    world.right.user_flags(INBOX, 2, make_flags(["\\Answered"]))
+    assert (await world.run()).in_step
+    last = next(one for one in kept(world) if one.ref == 2)
+    with world.state() as state:
+        assert last.run == state.runs(1)[0].run
+    assert last.flags == make_flags(["\\Answered"])
+
+
 async def test_a_refusal_leaves_it_kept(world: World) -> None:
     await removed_one(world)
     world.right.manners = Manners(answer=answers(*[Answer.REFUSED] * 9))

@@ -13,7 +13,8 @@ from mailtwin.engine.report import Problem
 from mailtwin.engine.sync import close, connect
 from mailtwin.errors import MailtwinError, MessageError, Scope, StorageError
 from mailtwin.model import Identity, MailboxName, Ref, Side
-from mailtwin.state import BeginRestore, Change, DropKept, Kept, Note, State
+from mailtwin.planner import Verdict
+from mailtwin.state import BeginRestore, Change, DropKept, DropLink, Kept, Note, ReplaceStraggler, State
 from mailtwin.stores.base import Mailbox, Message, Observation, Spool, Stored
 from mailtwin.stores.durable import off_loop, storage_error
 
@@ -83,37 +84,40 @@ class _Restorer:
     async def _look_for(self, mailbox: Mailbox, seen: Observation, group: Sequence[Kept]) -> list[Kept]:
         """Those of `group` that are not there, neither still nor again."""
         held, validity = seen.listing.flags, seen.listing.validity
-        begun = [kept for kept in group if kept.begun_validity == validity and kept.floor is not None]
-        lowest = min((kept.floor for kept in begun if kept.floor is not None), default=None)
-        linked = {link.ref(self.side) for link in self.state.base(self.name).links} if begun else set()
-        fresh = [
-            ref
-            for ref in held
-            if lowest is not None and isinstance(ref, int) and ref >= lowest and ref not in linked
+        floors = [
+            _floor(kept, validity)
+            for kept in group
+            if kept.begun_validity is not None and kept.target is None
         ]
-        found: dict[Ref, Identity] = dict(await mailbox.identify(fresh)) if fresh else {}
+        window = [ref for ref in held if floors and isinstance(ref, int) and ref >= min(floors)]
+        found: dict[Ref, Identity] = dict(await mailbox.identify(window)) if window else {}
         missing: list[Kept] = []
         for kept in group:
-            copies = (ref for ref in sorted(found, key=str) if self._is_it(kept, ref, found[ref], validity))
-            copy = next(copies, None)
+            copy = next(
+                (ref for ref in sorted(found, key=str) if _is_it(kept, ref, found[ref], validity)), None
+            )
             if copy is not None:
+                # Linked or not: whatever is there since the attempt and is the same message is what was stored.
                 del found[copy]
-            still = kept.ref in held and self._plain(validity) == self._plain(kept.validity)
-            named = kept.target is not None and kept.target in held
-            if copy is not None or still or named:
-                self._done([kept])
+                self._done(kept)
+            elif kept.target is not None and kept.target in held:
+                self._done(kept)
+            elif kept.ref in held and _plain(validity) == _plain(kept.validity):
+                self._done(kept, self._stays(kept))
             else:
                 missing.append(kept)
         return missing
 
-    def _is_it(self, kept: Kept, ref: Ref, identity: Identity, validity: str) -> bool:
-        if kept.begun_validity != validity or kept.floor is None or not isinstance(ref, int):
-            return False
-        return ref >= kept.floor and (identity == kept.identity or identity.resembles(kept.identity))
-
-    def _plain(self, validity: str) -> str:
-        """A numbering without the mailbox's name, which the engine may have told with it."""
-        return validity.partition(" ")[0]
+    def _stays(self, kept: Kept) -> list[Change]:
+        """A message whose removal was interrupted is to stay: then nothing may be known that has it removed again."""
+        base = self.state.base(self.name)
+        changes: list[Change] = [DropLink(link) for link in base.links if link.ref(self.side) == kept.ref]
+        changes += [
+            ReplaceStraggler(each, replace(each, verdict=Verdict.KEEP))
+            for each in base.stragglers
+            if each.source is self.side.other and each.found == kept.ref
+        ]
+        return changes
 
     async def _store(self, mailbox: Mailbox, seen: Observation, group: Sequence[Kept]) -> None:
         delivery = mailbox.delivery()
@@ -138,7 +142,7 @@ class _Restorer:
             await delivery.abort()
         for kept, outcome in zip(staged, outcomes, strict=True):
             if isinstance(outcome, Stored):
-                self._done([kept])
+                self._done(kept)
                 continue
             why = outcome.error or MessageError(
                 "it is not known yet whether it is there again", hint="say `mailtwin undo` again"
@@ -156,12 +160,26 @@ class _Restorer:
         if spool.size != kept.size:
             raise MessageError(f"{path} has {spool.size} bytes and should have {kept.size}")
 
-    def _done(self, group: Sequence[Kept]) -> None:
-        changes: list[Change] = []
-        for kept in group:
-            left, right = (kept.ref, None) if self.side is Side.LEFT else (None, kept.ref)
-            changes += [DropKept(kept), Note("undo", left, right, f"on {self.side.label}", kept.message_id)]
-        self.state.commit(self.name, changes, forgotten=True)
-        for kept in group:
-            (self.state.quarantine / kept.file).unlink(missing_ok=True)
-        self.restored += group
+    def _done(self, kept: Kept, changes: Sequence[Change] = ()) -> None:
+        left, right = (kept.ref, None) if self.side is Side.LEFT else (None, kept.ref)
+        note = Note("undo", left, right, f"on {self.side.label}", kept.message_id)
+        self.state.commit(self.name, [*changes, DropKept(kept), note], forgotten=True)
+        (self.state.quarantine / kept.file).unlink(missing_ok=True)
+        self.restored.append(kept)
+
+
+def _is_it(kept: Kept, ref: Ref, identity: Identity, validity: str) -> bool:
+    """Whether `ref` is what an earlier attempt stored."""
+    if kept.begun_validity is None or kept.target is not None or not isinstance(ref, int):
+        return False
+    return ref >= _floor(kept, validity) and (identity == kept.identity or identity.resembles(kept.identity))
+
+
+def _floor(kept: Kept, validity: str) -> int:
+    """In another numbering it may have any number."""
+    return (kept.floor or 0) if kept.begun_validity == validity else 0
+
+
+def _plain(validity: str) -> str:
+    """A numbering without the mailbox's name, which the engine may have told with it."""
+    return validity.partition(" ")[0]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,17 +84,7 @@ class Keeper:
 
         What is gone already is not among them. Raises a store's errors and StorageError.
         """
-        kept_before = {
-            kept.ref
-            for kept in self.state.kept(self.name)
-            if kept.side is self.side and kept.validity == self.validity and kept.begun_validity is None
-        }
-        again = [ref for ref in whys if ref in kept_before]
-        if again:
-            # A run that ended between keeping and removing.
-            self._note(again, whys, [])
-            yield again
-        refs = [ref for ref in whys if ref not in kept_before]
+        refs = list(whys)
         await off_loop(lambda: make_directories(self.state.quarantine))
         for at in range(0, len(refs), BATCH_MESSAGES_MAX):
             batch = await self._fetch(refs[at : at + BATCH_MESSAGES_MAX])
@@ -143,18 +133,13 @@ class Keeper:
             )
             for message, spool in zip(batch, spools, strict=True)
         ]
-        self._note([one.ref for one in kept], whys, kept)
-        return [one.ref for one in kept]
-
-    def _note(self, refs: Iterable[Ref], whys: dict[Ref, str], kept: Sequence[Kept]) -> None:
-        ids = {one.ref: one.message_id for one in kept}
         changes: list[Change] = [AddKept(one) for one in kept]
-        for ref in refs:
-            left, right = (ref, None) if self.side is Side.LEFT else (None, ref)
-            changes.append(
-                Note("remove", left, right, f"on {self.side.label}: {whys[ref]}", ids.get(ref, ""))
-            )
+        for one in kept:
+            left, right = (one.ref, None) if self.side is Side.LEFT else (None, one.ref)
+            why = f"on {self.side.label}: {whys[one.ref]}"
+            changes.append(Note("remove", left, right, why, one.message_id))
         self.state.commit(self.name, changes)
+        return [one.ref for one in kept]
 
     def _cannot(self, ref: Ref, error: MailtwinError) -> None:
         why = MessageError(

@@ -171,7 +171,10 @@ class DropSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class AddKept:
-    """A message is about to be removed, and its file in the quarantine is durable; a second time changes nothing."""
+    """A message is about to be removed, and its file in the quarantine is durable.
+
+    Replaces what an interrupted run kept of it.
+    """
 
     kept: Kept
 

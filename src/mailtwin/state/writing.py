@@ -298,7 +298,7 @@ def _drop_snapshots(transaction: Transaction, changes: Sequence[DropSnapshot]) -
 def _add_kept(transaction: Transaction, changes: Sequence[AddKept]) -> int:
     run, at = transaction.run, transaction.at
     transaction.many(
-        "INSERT OR IGNORE INTO kept (mailbox, run, since, side, ref, validity, flags, date, size, message_id,"
+        "INSERT OR REPLACE INTO kept (mailbox, run, since, side, ref, validity, flags, date, size, message_id,"
         " identity_headers, identity_content, has_message_id, file)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         ((run, at, *_kept_row(change.kept)) for change in changes),
