@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mailtwin.errors import LocalProtocolError
 from mailtwin.imap.commands import Command
 from mailtwin.imap.encode import Encoder
 from mailtwin.imap.state import SessionState
 from mailtwin.model import UidSet
+
+Kind = TypeVar("Kind", bound=Command)
 
 _TAG_BYTES_MAX = 12
 _RANGE_BYTES_MAX = 21
@@ -57,15 +60,13 @@ CAUTIOUS = LineLimit("not-known", 8_000, frozenset(), frozenset(), "Exchange fai
 
 def limit_of(state: SessionState) -> LineLimit:
     """The behaviour of this server, by what it said so far."""
-    fields = {} if state.server_id is None else state.server_id.fields
-    name = (fields.get("name") or "").lower()
     for limit in LIMITS:
-        if limit.capabilities & state.capabilities or name in limit.names:
+        if limit.capabilities & state.capabilities or state.server_name in limit.names:
             return limit
     return CAUTIOUS
 
 
-def split(uids: UidSet, make: Callable[[UidSet], Command], state: SessionState) -> Iterator[Command]:
+def split(uids: UidSet, make: Callable[[UidSet], Kind], state: SessionState) -> Iterator[Kind]:
     """`make(part)` for parts of `uids`, in order, each on a line that the server takes; nothing for no UIDs.
 
     Raises LocalProtocolError when the rest of the command leaves no room for a set.

@@ -60,6 +60,9 @@ LIMIT_CODES = frozenset({"MESSAGELIMIT", "THROTTLED", "LIMIT", "OVERQUOTA", "UNA
 
 TEXT_SHOWN_MAX = 500
 
+SUBSTITUTE_BYTES_MAX = 16 * 1024
+"""What a server hands out for a message that it cannot render is short."""
+
 _PAUSE = re.compile(r"suggested backoff time: *([0-9]{1,12}) *milliseconds", re.IGNORECASE)
 _THROTTLE = re.compile(
     r"request is throttled|too many simultaneous connections|\[throttled\]|bandwidth limits"
@@ -69,6 +72,12 @@ _THROTTLE = re.compile(
 _THROTTLE_CODES = frozenset({"THROTTLED", "LIMIT"})
 _CODE_IN_TEXT = re.compile(r"\[(" + "|".join(sorted(LIMIT_CODES)) + r")\b[^\]]*\]")
 _NOT_CONNECTED = re.compile(r"authenticated but not connected", re.IGNORECASE)
+_UNSAFE_LOGIN = re.compile(r"unsafe login", re.IGNORECASE)
+_SUBSTITUTE = re.compile(
+    rb"^subject:[ \t]*retrieval using the imap4 protocol failed", re.IGNORECASE | re.MULTILINE
+)
+_ONE_AT_A_TIME = ("microsoft.exchange",)
+_WINDOWS = {"XYMHIGHESTMODSEQ": 10_000}
 _PAUSE_S_MAX = 24 * 3600.0
 
 
@@ -81,12 +90,19 @@ class Throttle:
 
 def throttle_of(status: Status) -> Throttle | None:
     """The pause that a status response asks for, or None when it asks for none."""
-    text = status.text.decode("utf-8", "replace")
+    asked = throttle_in(status.text)
+    if asked is None and status.code is not None and status.code.name in _THROTTLE_CODES:
+        return Throttle(None)
+    return asked
+
+
+def throttle_in(words: bytes) -> Throttle | None:
+    """The pause that these words ask for; also of a line that is no IMAP response."""
+    text = words.decode("utf-8", "replace")
     pause = _PAUSE.search(text)
     if pause:
         return Throttle(min(int(pause[1]) / 1000, _PAUSE_S_MAX))
-    coded = status.code is not None and status.code.name in _THROTTLE_CODES
-    return Throttle(None) if coded or _THROTTLE.search(text) else None
+    return Throttle(None) if _THROTTLE.search(text) else None
 
 
 def limit_of(status: Status) -> str | None:
@@ -100,6 +116,29 @@ def limit_of(status: Status) -> str | None:
 def is_back_end_missing(status: Status) -> bool:
     """Whether the server's front end lost what is behind it."""
     return _NOT_CONNECTED.search(status.text.decode("utf-8", "replace")) is not None
+
+
+def is_id_wanted(status: Status) -> bool:
+    """Whether a command was refused because the client has not said its name (RFC 2971)."""
+    return status.word != "OK" and _UNSAFE_LOGIN.search(status.text.decode("utf-8", "replace")) is not None
+
+
+def is_substitute(message: bytes) -> bool:
+    """Whether these bytes, a whole message, are what a server hands out for one that it cannot render."""
+    return len(message) <= SUBSTITUTE_BYTES_MAX and _SUBSTITUTE.search(message) is not None
+
+
+def window_of(capabilities: frozenset[str]) -> int | None:
+    """How many messages of a mailbox, the newest, a server with these capabilities shows at most; None: all.
+
+    A mailbox that shows so many may hold more: what is missing below the lowest UID shown was not removed.
+    """
+    return min((count for name, count in _WINDOWS.items() if name in capabilities), default=None)
+
+
+def takes_one_at_a_time(server_name: str) -> bool:
+    """Whether a server that calls itself so (ID, RFC 2971) was seen to answer pipelined commands with BAD."""
+    return server_name.lower().startswith(_ONE_AT_A_TIME)
 
 
 def text_of(text: bytes) -> str:

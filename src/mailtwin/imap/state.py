@@ -29,6 +29,8 @@ from mailtwin.model import UidSet
 from mailtwin.model.limits import CAPABILITIES_MAX
 
 ALERTS_MAX = 20
+_ALERTS = frozenset({"ALERT", "WEBALERT"})
+"""Words for people; the second, which no RFC knows, comes with a link to where the account can be unlocked."""
 
 
 class Phase(Enum):
@@ -142,6 +144,11 @@ class SessionState:
         return not self.enabled.isdisjoint(("UTF8=ACCEPT", "IMAP4REV2"))
 
     @property
+    def server_name(self) -> str:
+        """What the server calls itself (ID, RFC 2971), lower case; empty if it has not said so."""
+        return "" if self.server_id is None else (self.server_id.fields.get("name") or "").lower()
+
+    @property
     def dialect(self) -> Dialect:
         """How the next command is written."""
         if "LITERAL+" in self.capabilities:
@@ -241,8 +248,9 @@ class SessionState:
             names = frozenset(name for name in code.args if isinstance(name, str))
             if len(names) == len(code.args):
                 self._set_capabilities(names)
-        elif code.name == "ALERT":
-            self.alerts.append(text_of(status.text))
+        elif code.name in _ALERTS:
+            link = b" ".join(arg for arg in code.args if isinstance(arg, bytes))
+            self.alerts.append(text_of(b" ".join(filter(None, (status.text, link)))))
         elif code.name == "CLOSED" and self._selecting is not None:
             # RFC 7162 section 3.2.11: what came before was about the mailbox left.
             self._selecting = SelectedMailbox(self._selecting.name, self._selecting.read_only)
