@@ -353,6 +353,10 @@ def test_list(wire: bytes, expected: Response) -> None:
         (b"* STATUS INBOX (MAILBOXID (F2212ea8))", MailboxStatus(b"INBOX", {"MAILBOXID": b"F2212ea8"})),
         (b"* STATUS INBOX (MAILBOXID (0012))", MailboxStatus(b"INBOX", {"MAILBOXID": b"0012"})),
         (b"* STATUS INBOX (MAILBOXID (12))", MailboxStatus(b"INBOX", {"MAILBOXID": b"12"})),
+        (
+            b"* STATUS INBOX (OBJECTID (MAILBOXID F1 ACCOUNTID 0012) MESSAGES 1)",
+            MailboxStatus(b"INBOX", {"OBJECTID": b"MAILBOXID F1 ACCOUNTID 0012", "MESSAGES": 1}),
+        ),
         (b"* STATUS INBOX (HIGHESTMODSEQ -1)", MailboxStatus(b"INBOX", {"HIGHESTMODSEQ": -1})),
         (
             b"* STATUS INBOX (UIDNEXT 9.37e+06 MESSAGES 0)",

@@ -59,10 +59,12 @@ ALLOWED: dict[str, frozenset[Phase]] = {
         _INSIDE,
     ),
     **dict.fromkeys(("RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "IDLE", "NOTIFY", "UNAUTHENTICATE"), _INSIDE),
-    **dict.fromkeys(("GETQUOTA", "GETQUOTAROOT", "GETMETADATA", "SETMETADATA", "GETJMAPACCESS"), _INSIDE),
+    **dict.fromkeys(
+        ("GETQUOTA", "GETQUOTAROOT", "SETQUOTA", "GETMETADATA", "SETMETADATA", "GETJMAPACCESS"), _INSIDE
+    ),
     **dict.fromkeys(("GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "MYRIGHTS"), _INSIDE),
     **dict.fromkeys(("UNSELECT", "CLOSE", "FETCH", "STORE", "COPY", "MOVE", "EXPUNGE", "SEARCH"), _SELECTED),
-    **dict.fromkeys(("SORT", "THREAD", "UIDBATCHES"), _SELECTED),
+    **dict.fromkeys(("SORT", "THREAD", "UIDBATCHES", "REPLACE"), _SELECTED),
 }
 
 AFTER: dict[tuple[str, str], Phase] = {
