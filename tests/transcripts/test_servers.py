@@ -44,8 +44,8 @@ def names(cell: str) -> list[str]:
     return [name.strip() for name in cell.split(",")]
 
 
-NAMED = {name for title in ("What was seen", "The rules", "What a client has to survive") for row in rows(title)
-         for name in names(row[-1])}  # fmt: skip
+SECTIONS = ("What was seen", "The rules", "Extensions", "What a client has to survive")
+NAMED = {name for title in SECTIONS for row in rows(title) for name in names(row[-1])}
 
 
 def functions(path: Path) -> set[str]:
