@@ -25,7 +25,7 @@ _RANGE_BYTES_MAX = 21
 @dataclass(frozen=True, slots=True)
 class LineLimit:
     """A behaviour: lines of up to `bytes_max` are taken by servers that announce one of `capabilities`, or whose ID
-    says one of `names` (lower case).
+    says one of `names` (lower case), and that announce none of `unless`.
     """
 
     name: str
@@ -33,15 +33,29 @@ class LineLimit:
     capabilities: frozenset[str]
     names: frozenset[str]
     seen: str
+    unless: frozenset[str] = frozenset()
+
+    def is_of(self, state: SessionState) -> bool:
+        """Whether the server has said that it is one of those."""
+        named = bool(self.capabilities & state.capabilities) or state.server_name in self.names
+        return named and not self.unless & state.capabilities
 
 
 LIMITS = (
     LineLimit(
         "takes-short-lines",
         1_000,
-        frozenset({"XYMHIGHESTMODSEQ", "SCAN"}),
+        frozenset({"XYMHIGHESTMODSEQ"}),
         frozenset(),
-        "Yahoo, UW imapd (MailKit's table)",
+        "Yahoo (MailKit's table)",
+    ),
+    LineLimit(
+        "takes-short-lines-only-ever",
+        1_000,
+        frozenset({"SCAN"}),
+        frozenset(),
+        "UW imapd (MailKit's table); Cyrus, which has SCAN and takes more, has ID",
+        unless=frozenset({"ID"}),
     ),
     LineLimit(
         "takes-16k-lines",
@@ -61,7 +75,7 @@ CAUTIOUS = LineLimit("not-known", 8_000, frozenset(), frozenset(), "Exchange fai
 def limit_of(state: SessionState) -> LineLimit:
     """The behaviour of this server, by what it said so far."""
     for limit in LIMITS:
-        if limit.capabilities & state.capabilities or state.server_name in limit.names:
+        if limit.is_of(state):
             return limit
     return CAUTIOUS
 
