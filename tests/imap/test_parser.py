@@ -289,6 +289,9 @@ def test_damage_is_named(wire: bytes, name: str) -> None:
             b'* ESEARCH (TAG "h" MAILBOX "x" UIDVALIDITY 1) UID ALL 4',
             ESearch("h", uid=True, all=uids("4"), items={"MAILBOX": b"x", "UIDVALIDITY": 1}),
         ),
+        # RFC 5267: changes of a search that was to be kept up to date; never asked for.
+        (b'* ESEARCH (TAG "A1") UID ADDTO (0 7:9)', ESearch("A1", True, None, {"ADDTO": (0, b"7:9")})),
+        (b"* ESEARCH UID ALL 9,2:3", ESearch(None, True, UidSet.parse("2:3,9"), {"ALL": b"9,2:3"})),
     ]
 )
 def test_search(wire: bytes, expected: Response) -> None:
