@@ -102,6 +102,9 @@ async def scripted(
             played = await asyncio.wait_for(finished, 10)
             assert not wrong, wrong
             assert played == len(script)
+    except BaseException as error:
+        error.add_note(f"what the server has to say about it: {wrong}")
+        raise
     finally:
         server.close()
         await server.wait_closed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 from pathlib import Path
@@ -429,3 +430,35 @@ async def test_secrets_are_never_logged(caplog: pytest.LogCaptureFixture, timeou
     assert PASSWORD not in caplog.text
     assert PLAIN not in caplog.text
     assert PASSWORD not in repr(who)
+
+
+@pytest.mark.parametrize("words", [b"", b"* BYE too much\r\n"], ids=["without a word", "with a BYE"])
+async def test_a_server_that_hangs_up_over_namespace(
+    words: bytes, credentials: Credentials, timeouts: Timeouts
+) -> None:
+    """It is connected to once more, without that question; one that says why it hangs up is believed."""
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"* PREAUTH [CAPABILITY IMAP4rev1 ID NAMESPACE] hi\r\n")
+        while line := await reader.readline():
+            heard.append(line)
+            if b"NAMESPACE" in line:
+                writer.write(words)
+                break
+            writer.write(line.split()[0] + b" OK\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    endpoint = Endpoint("127.0.0.1", server.sockets[0].getsockname()[1], "plain")
+    if words:
+        with pytest.raises(UnreachableError, match="too much"):
+            await Session.open(endpoint, credentials, timeouts=timeouts)
+        assert len(heard) == 2
+    else:
+        session = await Session.open(endpoint, credentials, timeouts=timeouts)
+        assert session.is_open
+        assert [line.split()[1] for line in heard] == [b"ID", b"NAMESPACE", b"ID"]
+        await session.abort()
+    server.close()
+    await server.wait_closed()

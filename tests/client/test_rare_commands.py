@@ -10,6 +10,7 @@ from tests.client.test_real_servers import endpoint, someone
 
 from mailtwin.client import Session
 from mailtwin.client.result import Result
+from mailtwin.errors import CommandRefusedError
 from mailtwin.imap import commands as c
 from mailtwin.imap import responses as r
 from mailtwin.imap.bodystructure import Multipart, sections
@@ -25,9 +26,11 @@ from mailtwin.imap.extensions import (
     QuotaRoots,
     Sorted,
     Threads,
+    order_of,
 )
 from mailtwin.imap.fetchdata import read
 from mailtwin.imap.linelimits import limit_of
+from mailtwin.imap.needs import missing
 from mailtwin.testing.realservers import Kind, RealServer
 
 T = TypeVar("T")
@@ -221,3 +224,20 @@ async def test_how_long_a_line_may_be(session: Session) -> None:
     filler = " ".join(["UNSEEN"] * ((limit.bytes_max - 40) // 7))
     result = await session.run(c.Search(tuple(filler.split())))
     assert result.ok
+
+
+@on("dovecot", "cyrus")
+async def test_sorted_results(session: Session) -> None:
+    first, second, third = await uids(session)
+    command = ordered.Sort(("DATE",), returns=("ALL", "COUNT"))
+    assert not missing(command, session.state)
+    (answer,) = (await session.run(command)).responses
+    assert isinstance(answer, r.ESearch)
+    assert order_of(answer) == (third, first, second)
+    assert answer.items["COUNT"] == 3
+
+
+async def test_quota_that_may_not_be_set(session: Session) -> None:
+    """Not by a user of these servers: the refusal is one, and names no other quota."""
+    with pytest.raises(CommandRefusedError):
+        await session.run(quota.SetQuota("", {"STORAGE": 100_000}))

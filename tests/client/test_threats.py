@@ -23,6 +23,7 @@ from tests.client.scripted import Drip, HangUp, Hear, Stall, StartTls, Step, gre
 from mailtwin.client import Credentials, Endpoint, Secret, Session, Timeouts
 from mailtwin.client.endpoint import MechanismName
 from mailtwin.client.masking import masked
+from mailtwin.client.transport import Wire
 from mailtwin.errors import LoginError, MailtwinError, RemoteProtocolError, TlsError, UnreachableError
 from mailtwin.imap import commands as c
 from mailtwin.imap.framing import Framer
@@ -35,30 +36,54 @@ SHORT = Timeouts(connect=2, greeting=2, reply=2, literal=2, close=0.3)
 
 # --- STARTTLS injection and stripping: the password is never sent ---
 
-STRIPPED: dict[str, list[Step]] = {
-    "refused": [b"* OK [CAPABILITY IMAP4rev1] hi\r\n", "A1 STARTTLS", b"A1 NO not here\r\n", Hear(b"")],
-    "unknown": [b"* OK hi\r\n", "A1 STARTTLS", b"A1 BAD what\r\n", Hear(b"")],
-    "logged in already": [b"* PREAUTH welcome\r\n", Hear(b"")],
-    "behind the reply": [
-        b"* OK hi\r\n",
-        "A1 STARTTLS",
-        b"A1 OK go\r\n* CAPABILITY AUTH=PLAIN\r\n",
-        Hear(b""),
-    ],
-    "in front of the handshake": [
-        b"* OK hi\r\n",
-        "A1 STARTTLS",
-        Drip(b"A1 OK go\r\n* CAPABILITY AUTH=PLAIN\r\nA2 OK in\r\n", 10, 0.05),
-        Hear(b""),
-    ],
-    "a BYE instead": [b"* OK hi\r\n", "A1 STARTTLS", b"* BYE no\r\n", Hear(b"")],
+STRIPPED: dict[str, tuple[list[Step], str]] = {
+    "refused": (
+        [b"* OK [CAPABILITY IMAP4rev1] hi\r\n", "A1 STARTTLS", b"A1 NO not here\r\n", Hear(b"")],
+        "the server refuses STARTTLS: not here",
+    ),
+    "unknown": (
+        [b"* OK hi\r\n", "A1 STARTTLS", b"A1 BAD what\r\n", Hear(b"")],
+        "the server refuses STARTTLS: what",
+    ),
+    "logged in already": ([b"* PREAUTH welcome\r\n", Hear(b"")], "it greets with PREAUTH"),
+    "behind the reply": (
+        [b"* OK hi\r\n", "A1 STARTTLS", b"A1 OK go\r\n* CAPABILITY AUTH=PLAIN\r\n", Hear(b"")],
+        "sent data ahead of TLS",
+    ),
+    "in front of the handshake": (
+        [
+            b"* OK hi\r\n",
+            "A1 STARTTLS",
+            Drip(b"A1 OK go\r\n* CAPABILITY AUTH=PLAIN\r\nA2 OK in\r\n", 10, 0.05),
+            Hear(b""),
+        ],
+        "TLS",
+    ),
+    "a BYE instead": (
+        [b"* OK hi\r\n", "A1 STARTTLS", b"* BYE no\r\n", Hear(b"")],
+        "closed the connection: no",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", STRIPPED)
 async def test_starttls_injection_and_stripping(name: str) -> None:
-    async with scripted(STRIPPED[name], security="starttls", whole=False) as place:
-        with pytest.raises((TlsError, RemoteProtocolError, UnreachableError)):
+    script, reason = STRIPPED[name]
+    async with scripted(script, security="starttls", whole=False) as place:
+        with pytest.raises((TlsError, RemoteProtocolError, UnreachableError), match=reason):
+            await Session.open(place, WHO, timeouts=SHORT)
+
+
+async def test_starttls_injection_while_tls_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should a transport let something in the clear through, it is not read as if it had come inside TLS."""
+
+    async def leaky(wire: Wire, _place: Endpoint, _timeout_s: float) -> None:
+        wire._connection.receive_data(b"* CAPABILITY AUTH=PLAIN\r\n")
+
+    monkeypatch.setattr(Wire, "start_tls", leaky)
+    script: list[Step] = [b"* OK hi\r\n", "A1 STARTTLS", b"A1 OK go\r\n", Hear(b"")]
+    async with scripted(script, security="starttls", whole=False) as place:
+        with pytest.raises(RemoteProtocolError, match="sent data ahead of TLS"):
             await Session.open(place, WHO, timeouts=SHORT)
 
 

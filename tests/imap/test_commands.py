@@ -116,6 +116,8 @@ WRITTEN = [
         b"UID SEARCH RETURN (ALL COUNT) UID 3:5,9 UNDELETED",
     ),
     (c.Search(("SINCE", date(2026, 1, 5), "LARGER", 10)), b"UID SEARCH SINCE 05-Jan-2026 LARGER 10"),
+    (c.Search(("SAVEDSINCE", date(2026, 1, 5))), b"UID SEARCH SAVEDSINCE 05-Jan-2026"),
+    (c.Search(("SAVEDATESUPPORTED",)), b"UID SEARCH SAVEDATESUPPORTED"),
     (c.Search(window=c.Window(-1, -20)), b"UID SEARCH RETURN (PARTIAL -1:-20) ALL"),
     (
         c.Search(("UNSEEN",), ("COUNT",), c.Window(1, 500)),

@@ -123,6 +123,33 @@ def test_a_bye_that_asks_for_a_pause() -> None:
     assert caught.value.pause_s == 2.5
 
 
+def until_lost(connection: Connection) -> None:
+    while connection.next_event():
+        pass
+
+
+@pytest.mark.parametrize("phase", ["greeting", "later"])
+def test_words_that_are_no_imap_and_ask_for_a_pause(phase: str) -> None:
+    connection = Connection()
+    if phase == "later":
+        connection.receive_data(b"* OK hi\r\n")
+        connection.next_event()
+    connection.receive_data(b"Server Unavailable. 15\r\n")
+    connection.receive_eof()
+    with pytest.raises(ThrottledError, match=r"Server Unavailable\. 15"):
+        until_lost(connection)
+
+
+@pytest.mark.parametrize("words", [b"Server Unavailable. 15\r\n* OK still here\r\n", b"Goodbye\r\n"])
+def test_words_that_are_no_imap_and_ask_for_nothing_now(words: bytes) -> None:
+    connection = Connection()
+    connection.receive_data(b"* OK hi\r\n" + words)
+    connection.receive_eof()
+    with pytest.raises(UnreachableError) as caught:
+        until_lost(connection)
+    assert not isinstance(caught.value, ThrottledError)
+
+
 def test_no_greeting() -> None:
     connection = Connection()
     connection.receive_eof()

@@ -24,6 +24,7 @@ from mailtwin.imap.extensions import (
     child_info,
     is_same_mailbox,
     old_name,
+    order_of,
     partial_of,
 )
 from mailtwin.imap.framing import Frame
@@ -221,6 +222,29 @@ def test_partial(wire: bytes, expected: Partial | None) -> None:
     answer = say(b'* ESEARCH (TAG "A1") ' + wire)
     assert isinstance(answer, ESearch)
     assert partial_of(answer) == expected
+
+
+@pytest.mark.parametrize(
+    ("wire", "expected"),
+    [
+        (b"UID ALL 30,5:7,2", (30, 5, 6, 7, 2)),
+        (b"UID ALL 7:5", (5, 6, 7)),
+        (b"UID ALL 2:4,9", (2, 3, 4, 9)),
+        (b"UID COUNT 0", ()),
+    ],
+)
+def test_the_order_of_a_sort(wire: bytes, expected: tuple[int, ...]) -> None:
+    answer = say(b'* ESEARCH (TAG "A1") ' + wire)
+    assert isinstance(answer, ESearch)
+    assert order_of(answer) == expected
+    assert (answer.all or UidSet()) == UidSet.of(expected)
+
+
+def test_an_order_too_long_to_be_written_out() -> None:
+    answer = say(b"* ESEARCH UID ALL 1:4294967295")
+    assert isinstance(answer, ESearch)
+    with pytest.raises(Malformed):
+        order_of(answer)
 
 
 @pytest.mark.parametrize(

@@ -413,6 +413,8 @@ def test_envelopes_survive_the_wire(envelope: Envelope) -> None:
     [
         ("EMAILID", b"(M6d99ac3275bb4e)", "M6d99ac3275bb4e"),
         ("EMAILID", b"(0012)", "0012"),
+        ("OBJECTID", b"(emailid M1 THREADID 0012)", {"EMAILID": "M1", "THREADID": "0012"}),
+        ("OBJECTID", b"()", {}),
         ("THREADID", b"(T64b478a75b7ea9)", "T64b478a75b7ea9"),
         ("THREADID", b"NIL", None),
         ("SAVEDATE", b'"23-Jan-2026 04:05:06 +0000"', datetime(2026, 1, 23, 4, 5, 6, tzinfo=UTC)),
@@ -438,6 +440,9 @@ def test_other_attributes(name: str, wire: bytes, expected: object) -> None:
         ("EMAILID", b"M1"),
         ("EMAILID", b"(M1 M2)"),
         ("THREADID", b"((T1))"),
+        ("OBJECTID", b"M1"),
+        ("OBJECTID", b"(EMAILID)"),
+        ("OBJECTID", b"(EMAILID (M1))"),
         ("SAVEDATE", b'"yesterday"'),
         ("SAVEDATE", b"(x)"),
         ("PREVIEW", b"(x)"),

@@ -28,10 +28,11 @@ def state(capabilities: str = "IMAP4REV1", server: str = "NIL") -> SessionState:
     [
         (state(), "not-known", 8_000),
         (state("IMAP4REV1 XYMHIGHESTMODSEQ"), "takes-short-lines", 1_000),
-        (state("IMAP4REV1 SCAN SORT"), "takes-short-lines", 1_000),
+        (state("IMAP4REV1 SCAN SORT"), "takes-short-lines-only-ever", 1_000),
+        (state("IMAP4REV1 SCAN ID"), "not-known", 8_000),
         (state("IMAP4REV1 X-GM-EXT-1"), "takes-16k-lines", 16_000),
         (state(server='("name" "Dovecot")'), "takes-64k-lines", 64_000),
-        (state("SCAN", '("name" "Dovecot")'), "takes-short-lines", 1_000),
+        (state("SCAN", '("name" "Dovecot")'), "takes-short-lines-only-ever", 1_000),
         (state(server='("name" NIL "version" "7")'), "not-known", 8_000),
         (state(server='("name" "Dovecot clone")'), "not-known", 8_000),
     ],

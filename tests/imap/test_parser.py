@@ -293,6 +293,9 @@ def test_damage_is_named(wire: bytes, name: str) -> None:
             b'* ESEARCH (TAG "h" MAILBOX "x" UIDVALIDITY 1) UID ALL 4',
             ESearch("h", uid=True, all=uids("4"), items={"MAILBOX": b"x", "UIDVALIDITY": 1}),
         ),
+        # RFC 5267: changes of a search that was to be kept up to date; never asked for.
+        (b'* ESEARCH (TAG "A1") UID ADDTO (0 7:9)', ESearch("A1", True, None, {"ADDTO": (0, b"7:9")})),
+        (b"* ESEARCH UID ALL 9,2:3", ESearch(None, True, UidSet.parse("2:3,9"), {"ALL": b"9,2:3"})),
     ]
 )
 def test_search(wire: bytes, expected: Response) -> None:
@@ -357,6 +360,10 @@ def test_list(wire: bytes, expected: Response) -> None:
         (b"* STATUS INBOX (MAILBOXID (F2212ea8))", MailboxStatus(b"INBOX", {"MAILBOXID": b"F2212ea8"})),
         (b"* STATUS INBOX (MAILBOXID (0012))", MailboxStatus(b"INBOX", {"MAILBOXID": b"0012"})),
         (b"* STATUS INBOX (MAILBOXID (12))", MailboxStatus(b"INBOX", {"MAILBOXID": b"12"})),
+        (
+            b"* STATUS INBOX (OBJECTID (MAILBOXID F1 ACCOUNTID 0012) MESSAGES 1)",
+            MailboxStatus(b"INBOX", {"OBJECTID": b"MAILBOXID F1 ACCOUNTID 0012", "MESSAGES": 1}),
+        ),
         (b"* STATUS INBOX (HIGHESTMODSEQ -1)", MailboxStatus(b"INBOX", {"HIGHESTMODSEQ": -1})),
         (
             b"* STATUS INBOX (UIDNEXT 9.37e+06 MESSAGES 0)",

@@ -6,12 +6,18 @@ import pytest
 
 from mailtwin.imap.quirks import (
     QUIRKS,
+    SUBSTITUTE_BYTES_MAX,
     TEXT_SHOWN_MAX,
     Throttle,
     is_back_end_missing,
+    is_id_wanted,
+    is_substitute,
     limit_of,
+    takes_one_at_a_time,
     text_of,
+    throttle_in,
     throttle_of,
+    window_of,
 )
 from mailtwin.imap.responses import Code, Status
 
@@ -65,6 +71,33 @@ def test_limit(said: Status, limit: str | None) -> None:
 def test_back_end_missing() -> None:
     assert is_back_end_missing(status(b"User is authenticated but not connected."))
     assert not is_back_end_missing(status(b"User is connected."))
+
+
+def test_a_line_that_is_no_response_may_ask_for_a_pause() -> None:
+    assert throttle_in(b"Server Unavailable. 15") == Throttle(None)
+    assert throttle_in(b"Server Unavailable. 7") is None
+
+
+def test_id_wanted() -> None:
+    assert is_id_wanted(status(b"SELECT Unsafe Login. Please contact support"))
+    assert not is_id_wanted(status(b"SELECT no such mailbox"))
+    assert not is_id_wanted(Status("OK", "A1", None, b"unsafe login"))
+
+
+def test_notices_instead_of_messages() -> None:
+    notice = b"From: x\r\nSubject: Retrieval using the IMAP4 protocol failed for the following message: 7\r\n\r\nSorry"
+    assert is_substitute(notice)
+    assert not is_substitute(b"Subject: Re: retrieval using the imap4 protocol failed\r\n\r\n")
+    assert is_substitute(notice.ljust(SUBSTITUTE_BYTES_MAX))
+    assert not is_substitute(notice.ljust(SUBSTITUTE_BYTES_MAX + 1))
+
+
+def test_windows_and_one_at_a_time() -> None:
+    assert window_of(frozenset({"IMAP4REV1", "XYMHIGHESTMODSEQ"})) == 10_000
+    assert window_of(frozenset({"IMAP4REV1"})) is None
+    assert takes_one_at_a_time("Microsoft.Exchange.Imap4.Imap4Server")
+    assert not takes_one_at_a_time("Dovecot")
+    assert not takes_one_at_a_time("")
 
 
 def test_a_servers_text_is_shown_without_control_characters_and_not_without_end() -> None:

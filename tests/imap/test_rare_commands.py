@@ -16,7 +16,7 @@ from mailtwin.errors import LocalProtocolError
 from mailtwin.imap import Connection
 from mailtwin.imap import commands as c
 from mailtwin.imap import responses as r
-from mailtwin.imap.commands import acl, metadata, notify, ordered, quota, raw, switches
+from mailtwin.imap.commands import acl, metadata, notify, ordered, quota, raw, revising, switches
 from mailtwin.imap.encode import Dialect
 from mailtwin.imap.extensions import Acl
 
@@ -27,6 +27,8 @@ WRITTEN: list[tuple[c.Command, bytes]] = [
     (quota.GetQuota("User quota"), b'GETQUOTA "User quota"'),
     (quota.GetQuota(b"\xff"), b"GETQUOTA {1}\r\n<hold>\xff"),
     (quota.GetQuotaRoot("Ä"), b'GETQUOTAROOT "&AMQ-"'),
+    (quota.SetQuota("", {"STORAGE": 512, "MESSAGE": 9}), b'SETQUOTA "" (STORAGE 512 MESSAGE 9)'),
+    (quota.SetQuota(b"u", {}), b'SETQUOTA "u" ()'),
     (metadata.GetMetadata("", ("/shared/comment",)), b'GETMETADATA "" ("/shared/comment")'),
     (
         metadata.GetMetadata("INBOX", ("/shared/comment", "/private/a b"), size_max=1024),
@@ -52,6 +54,8 @@ WRITTEN: list[tuple[c.Command, bytes]] = [
     (ordered.Sort(("DATE",)), b"UID SORT (DATE) UTF-8 ALL"),
     (ordered.Sort(("REVERSE", "SIZE", "FROM"), ("UNSEEN", "UID", UIDS)),
      b"UID SORT (REVERSE SIZE FROM) UTF-8 UNSEEN UID 3:5,9"),
+    (ordered.Sort(("DATE",), returns=("ALL", "COUNT")), b"UID SORT RETURN (ALL COUNT) (DATE) UTF-8 ALL"),
+    (ordered.Sort(("DATE",), window=c.Window(1, 9)), b"UID SORT RETURN (PARTIAL 1:9) (DATE) UTF-8 ALL"),
     (ordered.Thread(), b"UID THREAD REFERENCES UTF-8 ALL"),
     (ordered.Thread("ORDEREDSUBJECT", ("TEXT", c.Text("é"))),
      b"UID THREAD ORDEREDSUBJECT UTF-8 TEXT {2}\r\n<hold>\xc3\xa9"),
@@ -75,6 +79,11 @@ WRITTEN: list[tuple[c.Command, bytes]] = [
             b' (subtree ("Lists" "&AMQ-") NONE) (mailboxes ("a b") (MessageNew MessageExpunge))'
         ),
     ),
+    (revising.Replace(7, c.Append.of("Drafts", b"x", flags=["\\Draft"])),
+     b'UID REPLACE 7 "Drafts" (\\Draft) {1}\r\n<hold>x'),
+    (revising.StoreLabels(UIDS, "+", frozenset({"Ä", "\\Inbox"})),
+     b'UID STORE 3:5,9 +X-GM-LABELS.SILENT (\\Inbox "&AMQ-")'),
+    (revising.StoreLabels(UIDS, "=", frozenset(), silent=False), b"UID STORE 3:5,9 X-GM-LABELS ()"),
     (switches.Compress(), b"COMPRESS DEFLATE"),
     (switches.Unauthenticate(), b"UNAUTHENTICATE"),
     (switches.GetJmapAccess(), b"GETJMAPACCESS"),
@@ -98,7 +107,7 @@ def test_a_session_that_does_not_use_them_does_not_import_them() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     rare = {
         f"mailtwin.imap.commands.{name}"
-        for name in ("acl", "metadata", "notify", "ordered", "quota", "raw", "switches")
+        for name in ("acl", "metadata", "notify", "ordered", "quota", "raw", "revising", "switches")
     }
     rare |= {
         f"mailtwin.imap.{name}"
@@ -139,6 +148,12 @@ REFUSED: list[c.Command] = [
     ordered.MakeUidBatches(500, 0, 5),
     ordered.MakeUidBatches(500, 6, 5),
     ordered.MakeUidBatches(500, 6),
+    quota.SetQuota("x", {"A B": 1}),
+    quota.SetQuota("x", {"STORAGE": -1}),
+    revising.Replace(7, c.Append.of("", b"x")),
+    revising.StoreLabels(UIDS, "+", frozenset({"\\In box"})),
+    revising.StoreLabels(UIDS, "+", frozenset({""})),
+    revising.StoreLabels(UIDS, "+", frozenset({"a\r\nb"})),
     notify.Notify(status=True),
     notify.Notify((notify.Watch("selected", NEW), notify.Watch("selected-delayed", NEW))),
     notify.Notify((notify.Watch("personal", ("MessageNew",)),)),
@@ -178,6 +193,16 @@ TAKEN = [
     (acl.GetMyRights("x"), b"* ACL x me lr", False),
     (ordered.Sort(("DATE",)), b"* SORT 3 1", True),
     (ordered.Sort(("DATE",)), b"* SEARCH 3 1", False),
+    (quota.SetQuota("x", {}), b"* QUOTA x ()", True),
+    (quota.SetQuota("x", {}), b"* QUOTA y ()", False),
+    (ordered.Sort(("DATE",), returns=("ALL",)), b'* ESEARCH (TAG "A1") UID ALL 3,1', True),
+    (ordered.Sort(("DATE",), returns=("ALL",)), b'* ESEARCH (TAG "A2") UID ALL 3,1', False),
+    (revising.Replace(7, c.Append.of("x", b"")), b"* OK [APPENDUID 1 9] stored", True),
+    (revising.Replace(7, c.Append.of("x", b"")), b"* OK still here", False),
+    (revising.Replace(7, c.Append.of("x", b"")), b"* 3 EXPUNGE", True),
+    (revising.Replace(7, c.Append.of("x", b"")), b"* VANISHED 7", True),
+    (revising.StoreLabels(UIDS, "+", frozenset()), b"* 3 FETCH (UID 9 X-GM-LABELS ())", True),
+    (revising.StoreLabels(UIDS, "+", frozenset()), b"* 9 FETCH (UID 8 X-GM-LABELS ())", False),
     (ordered.Thread(), b"* THREAD (1 2)", True),
     (ordered.MakeUidBatches(500), b'* UIDBATCHES (TAG "A1") 9:1', True),
     (ordered.MakeUidBatches(500), b'* UIDBATCHES (TAG "A2") 9:1', False),
@@ -205,6 +230,9 @@ DAMAGED = [
     (acl.ListRights("x", "me"), b"* LISTRIGHTS x"),
     (acl.GetMyRights("x"), b"* MYRIGHTS x (lr)"),
     (ordered.Sort(("DATE",)), b"* SORT 1 two"),
+    (ordered.Sort(("DATE",), returns=("ALL",)), b"* ESEARCH UID ALL ("),
+    (quota.SetQuota("", {}), b'* QUOTA "" (STORAGE 1)'),
+    (revising.Replace(7, c.Append.of("x", b"")), b"* EXPUNGE"),
     (ordered.Thread(), b"* THREAD (1 2"),
     (ordered.MakeUidBatches(500), b"* UIDBATCHES 9:1"),
     (notify.Notify((notify.Watch("personal", NEW),), status=True), b"* STATUS x (MESSAGES)"),

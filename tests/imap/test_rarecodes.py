@@ -36,6 +36,7 @@ CARRYING: list[tuple[bytes, tuple[object, ...]]] = [
     (b"[METADATA NOPRIVATE]", ("NOPRIVATE",)),
     (b"[MODIFIED 7,9:12]", (UidSet.parse("7,9:12"),)),
     (b'[NOUPDATE "B02"]', ("B02",)),
+    (b"[OBJECTID (mailboxid F1 ACCOUNTID 0012)]", ("MAILBOXID", "F1", "ACCOUNTID", "0012")),
     (b"[REFERRAL IMAP://user;AUTH=*@SERVER2/]", ("IMAP://user;AUTH=*@SERVER2/",)),
     (b'[UNDEFINED-FILTER "on-the-road"]', ("on-the-road",)),
     # Damaged
@@ -57,6 +58,9 @@ CARRYING: list[tuple[bytes, tuple[object, ...]]] = [
     (b"[MODIFIED \xff]", (b"\xff",)),
     (b"[MAXCONVERTPARTS 1 2]", (b"1 2",)),
     (b"[NOUPDATE]", ()),
+    (b"[OBJECTID ()]", (b"()",)),
+    (b"[OBJECTID (MAILBOXID)]", (b"(MAILBOXID)",)),
+    (b"[OBJECTID F1]", (b"F1",)),
 ]
 
 

@@ -314,6 +314,8 @@ def test_namespaces_id_and_alerts() -> None:
     assert session.state.namespaces.personal == ((b"", "/"),)
     assert session.state.server_id is not None
     assert list(session.state.alerts) == ["watch out", "disk?full"]
+    session.hear(b"* NO [WEBALERT https://example.com/unlock] sign in", b"* OK [ALERT (x)]")
+    assert list(session.state.alerts)[2:] == ["sign in https://example.com/unlock", "(x)"]
     session.hear(*[b"* OK [ALERT] again"] * ALERTS_MAX)
     assert len(session.state.alerts) == ALERTS_MAX
 

@@ -457,6 +457,8 @@ def lines_of(written: bytes) -> int:
         piece = _PIECES.match(written, at)
         assert piece is not None, written[at : at + 40]
         at = piece.end() + (int(piece[1]) if piece[1] else 0)
+        # Only a message may hold what ends lines, even where a literal makes it harmless.
+        assert b" APPEND " in written or not set(written[piece.end() : at]) & {0, 10, 13}, written
     return count
 
 

@@ -43,6 +43,10 @@ class TokenRefused(LoginError):
         self.details = details
 
 
+class NamespaceEndsIt(UnreachableError):
+    """The connection was lost, without a word, over the question for the namespaces."""
+
+
 async def authenticate(session: Session, credentials: Credentials) -> None:
     """Logs in. Raises LoginError, ThrottledError, UnreachableError, and RemoteProtocolError (`sasl.Unproven` among
     them) when the server plays false. No error shows the secret, whatever the server says.
@@ -172,21 +176,28 @@ def _shown(text: bytes, credentials: Credentials) -> str:
     return text_of(masked(text.decode("utf-8", "replace"), credentials).encode("utf-8", "replace"))
 
 
-async def introduce(session: Session) -> None:
+async def introduce(session: Session, *, ask_namespace: bool = True) -> None:
     """Capabilities if they did not come with the login; then ID, NAMESPACE and ENABLE in one flight.
 
-    ID comes before any SELECT: some servers insist. Only what is announced and used is enabled (rule R14).
+    ID comes before any SELECT: some servers insist. Only what is announced and used is enabled (rule R14): UTF8=ACCEPT
+    where nothing works without it, since modified UTF-7 can say every name; never IMAP4rev2. Raises `NamespaceEndsIt`,
+    and what a lost connection raises.
     """
     if not session.state.capabilities_known:
         await session.run(Capability())
     commands: list[Command] = []
     if session.has("ID"):
         commands.append(Id())
-    if session.has("NAMESPACE"):
+    if session.has("NAMESPACE") and ask_namespace:
         commands.append(Namespace())
     wanted = tuple(name for name in _WANTED if session.has(name))
+    if session.has("UTF8=ONLY"):
+        wanted += ("UTF8=ACCEPT",)
     if session.has("ENABLE") and wanted:
         commands.append(Enable(wanted))
     for result in await session.run_all(commands):
         if result.lost is not None:
+            broken_off = type(result.lost) is UnreachableError and session.state.bye is None
+            if isinstance(result.command, Namespace) and broken_off:
+                raise NamespaceEndsIt(result.lost.message)
             raise result.lost

@@ -36,8 +36,9 @@ from mailtwin.imap import (
     Received,
     SessionState,
 )
-from mailtwin.imap.commands import Command, Idle, Logout, Noop, StartTls, Taken
+from mailtwin.imap.commands import Command, Id, Idle, Logout, Noop, Select, StartTls, Taken
 from mailtwin.imap.encode import Name, name_bytes, name_text
+from mailtwin.imap.quirks import is_id_wanted, takes_one_at_a_time
 from mailtwin.imap.responses import Continuation, Status
 
 Answer: TypeAlias = "Taken | LiteralStart | LiteralChunk | Result"
@@ -83,7 +84,12 @@ class Session:
         Raises UnreachableError, TlsError, LoginError, ThrottledError or RemoteProtocolError.
         """
         session = await cls.connect(endpoint, timeouts=timeouts)
-        await session.get_acquainted(credentials)
+        try:
+            await session.get_acquainted(credentials)
+        except login.NamespaceEndsIt:
+            # Quirk "namespace-ends-the-session": once more, without that question.
+            session = await cls.connect(endpoint, timeouts=timeouts)
+            await session.get_acquainted(credentials, ask_namespace=False)
         return session
 
     @classmethod
@@ -102,11 +108,13 @@ class Session:
             await session._greet()
         return session
 
-    async def get_acquainted(self, credentials: Credentials) -> None:
+    async def get_acquainted(self, credentials: Credentials, *, ask_namespace: bool = True) -> None:
         """What is left of `open` after `connect`: the login, the introductions, the compression. Raises as `open`."""
         async with self._opening():
             await self.log_in(credentials)
-            await login.introduce(self)
+            await login.introduce(self, ask_namespace=ask_namespace)
+            if takes_one_at_a_time(self.state.server_name):
+                self.pipeline_max = 1
             if self.endpoint.compress and self.has("COMPRESS=DEFLATE"):
                 await self._compress()
 
@@ -160,10 +168,14 @@ class Session:
     async def run(self, command: Command) -> Result:
         """The result of one command that has to succeed.
 
-        Raises `Refused` (a CommandRefusedError) on NO and BAD, ThrottledError when the server asks for a pause,
-        UnreachableError on loss, LocalProtocolError when it cannot be sent.
+        A SELECT refused for want of an ID is tried again after one. Raises `Refused` (a CommandRefusedError) on NO and
+        BAD, ThrottledError when the server asks for a pause, UnreachableError on loss, LocalProtocolError when it
+        cannot be sent.
         """
         (result,) = await self.run_all([command])
+        if isinstance(command, Select) and result.status is not None and is_id_wanted(result.status):
+            # Quirk "id-before-select": the name that was not announced as wanted, and once more.
+            _, result = await self.run_all([Id(), command])
         error = result.error(self.endpoint.host, mailbox=self._shown(command.about))
         if error is not None:
             raise error

@@ -5,7 +5,8 @@ Usable alone, with nothing but the standard library. In the order of the data's 
 `commands`, `encode`, `outgoing`. `quirks` names what servers do that no RFC says.
 
 What few sessions need is imported by those that do: `extensions`, `fetchdata`, `rarecodes` (what rarer responses,
-attributes and codes say), `linelimits` (how long a command may be), the rarer modules of `commands`.
+attributes and codes say), `linelimits` (how long a command may be), `needs` (what has to be announced for it), the
+rarer modules of `commands`.
 `python -m mailtwin.imap parse` shows what a server said as JSON.
 """
 

@@ -28,6 +28,7 @@ RARE = frozenset(
         "METADATA",
         "MODIFIED",
         "NOUPDATE",
+        "OBJECTID",
         "REFERRAL",
         "UNDEFINED-FILTER",
     }
@@ -111,7 +112,7 @@ def _capability(name: str, raw: bytes) -> Code:
 
 def _append_uid(name: str, raw: bytes) -> Code:
     validity, uids = raw.split()
-    return Code(name, (number(validity), _uid_set(uids)), _ordered(uids))
+    return Code(name, (number(validity), _uid_set(uids)), in_wire_order(uids))
 
 
 def _copy_uid(name: str, raw: bytes) -> Code:
@@ -119,7 +120,7 @@ def _copy_uid(name: str, raw: bytes) -> Code:
     # Exchange copies nothing with two empty sets; one set of two says nothing that can be relied on.
     validity, source, destination = (words[0], b"", b"") if len(words) == 1 else words
     return Code(
-        name, (number(validity), _uid_set(source), _uid_set(destination)), _ordered(source, destination)
+        name, (number(validity), _uid_set(source), _uid_set(destination)), in_wire_order(source, destination)
     )
 
 
@@ -127,7 +128,7 @@ def _uid_set(raw: bytes) -> UidSet:
     return UidSet.parse(raw.decode("ascii"))
 
 
-def _ordered(*sets: bytes) -> tuple[tuple[range, ...], ...]:
+def in_wire_order(*sets: bytes) -> tuple[tuple[range, ...], ...]:
     """The sets in the order of the wire, as ranges: 13 bytes can name four billion.
 
     A range is read upwards however it is written (RFC 4315 section 3).

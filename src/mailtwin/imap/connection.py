@@ -39,7 +39,7 @@ from mailtwin.imap.framing import Frame, Framer, LiteralChunk, LiteralStart
 from mailtwin.imap.outgoing import Handle, Outgoing
 from mailtwin.imap.parser import parse
 from mailtwin.imap.pipelining import Trait, may_follow
-from mailtwin.imap.quirks import limit_of, text_of, throttle_of
+from mailtwin.imap.quirks import limit_of, text_of, throttle_in, throttle_of
 from mailtwin.imap.responses import Continuation, Fetch, Response, Status, Unparsed, Untagged
 from mailtwin.imap.sasl import Exchange
 from mailtwin.imap.state import Phase, SessionState
@@ -97,6 +97,7 @@ class Connection:
         self._tags = 0
         self._strays = 0
         self._bye: Status | None = None
+        self._last: Response | None = None
         self._eof = False
         self._dead: MailtwinError | None = None
 
@@ -230,6 +231,7 @@ class Connection:
         return item
 
     def _dispatch(self, response: Response) -> Event:
+        self._last = response
         if self.state.phase is Phase.GREETING:
             return self._greeting(response)
         if isinstance(response, Status):
@@ -241,6 +243,7 @@ class Connection:
 
     def _greeting(self, response: Response) -> Greeting:
         if not isinstance(response, Status) or response.tag or response.word not in ("OK", "PREAUTH", "BYE"):
+            self._raise_plain_words()
             raise RemoteProtocolError(f"this is no IMAP server: it greets with {_said(response)!r}")
         self.state.greeted(response)
         if response.word == "BYE":
@@ -306,7 +309,16 @@ class Connection:
             raise RemoteProtocolError("the server, or someone in between, sent data ahead of TLS")
         return Ended(handle, status)
 
+    def _raise_plain_words(self) -> None:
+        """Raises ThrottledError when the last words, which are no IMAP, ask for a pause."""
+        if isinstance(self._last, Unparsed):
+            pause = throttle_in(self._last.raw)
+            if pause is not None:
+                raise ThrottledError(f"the server says {_said(self._last)!r}", pause_s=pause.pause_s)
+
     def _lost(self) -> MailtwinError:
+        if self._bye is None:
+            self._raise_plain_words()
         if self._bye is not None:
             text = f"the server closed the connection: {text_of(self._bye.text)}"
             pause = throttle_of(self._bye)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from mailtwin.imap.codes import in_wire_order
 from mailtwin.imap.encode import Name, name_bytes
 from mailtwin.imap.responses import ESearch, ListItem, Value
 from mailtwin.imap.tokens import (
@@ -305,6 +306,23 @@ def partial_of(answer: ESearch) -> Partial | None:
         raise Malformed("not a window of a result")
     numbers = UidSet() if found is None else _uid_set(to_bytes(found))
     return Partial(int(match[1]), int(match[2] or match[1]), numbers)
+
+
+ORDERED_MAX = 1_000_000
+"""Numbers that are written out one by one; 13 bytes can name four billion."""
+
+
+def order_of(answer: ESearch) -> tuple[int, ...]:
+    """The numbers of ALL in the server's order, which is that of the criteria after a SORT (RFC 5267 section 3.1).
+
+    Raises `Malformed` when they are more than can be written out.
+    """
+    written = answer.items.get("ALL")
+    raw = written if isinstance(written, bytes) else str(answer.all or "").encode("ascii")
+    (ranges,) = in_wire_order(raw)
+    if sum(map(len, ranges)) > ORDERED_MAX:
+        raise Malformed("it names more messages than can be written out")
+    return tuple(number for numbers in ranges for number in numbers)
 
 
 def child_info(item: ListItem) -> frozenset[str]:

@@ -20,6 +20,7 @@ def read(name: str, value: Value) -> object:
     """The value of the attribute `name` (upper case): typed where it is known, else as it is. Raises `Malformed`.
 
     ENVELOPE: Envelope. BODY, BODYSTRUCTURE: Structure. EMAILID, THREADID (RFC 8474): str, THREADID also None.
+    OBJECTID (OBJECTID+, which is to follow it): identifiers by upper-case name.
     SAVEDATE (RFC 8514): datetime or None. PREVIEW (RFC 8970): bytes or None. BINARY.SIZE[..] (RFC 3516): int.
     X-GM-MSGID, X-GM-THRID: int. X-GM-LABELS: tuple of bytes in modified UTF-7, special ones with a backslash.
     """
@@ -31,6 +32,13 @@ def _object_id(value: Value) -> str:
     if not isinstance(value, tuple) or len(value) != 1:
         raise Malformed("not an object identifier")
     return to_text(to_bytes(value[0]))
+
+
+def _object_ids(value: Value) -> dict[str, str]:
+    if not isinstance(value, tuple) or len(value) % 2:
+        raise Malformed("not names with object identifiers")
+    words = [to_text(to_bytes(word)) for word in value]
+    return {name.upper(): identifier for name, identifier in zip(words[::2], words[1::2], strict=True)}
 
 
 def _thread_id(value: Value) -> str | None:
@@ -66,6 +74,7 @@ _READERS: dict[str, Callable[[Value], object]] = {
     "BODY": read_structure,
     "BODYSTRUCTURE": read_structure,
     "EMAILID": _object_id,
+    "OBJECTID": _object_ids,
     "ENVELOPE": read_envelope,
     "PREVIEW": nstring,
     "SAVEDATE": _date,

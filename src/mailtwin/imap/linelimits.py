@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mailtwin.errors import LocalProtocolError
 from mailtwin.imap.commands import Command
 from mailtwin.imap.encode import Encoder
 from mailtwin.imap.state import SessionState
 from mailtwin.model import UidSet
+
+Kind = TypeVar("Kind", bound=Command)
 
 _TAG_BYTES_MAX = 12
 _RANGE_BYTES_MAX = 21
@@ -22,7 +25,7 @@ _RANGE_BYTES_MAX = 21
 @dataclass(frozen=True, slots=True)
 class LineLimit:
     """A behaviour: lines of up to `bytes_max` are taken by servers that announce one of `capabilities`, or whose ID
-    says one of `names` (lower case).
+    says one of `names` (lower case), and that announce none of `unless`.
     """
 
     name: str
@@ -30,15 +33,29 @@ class LineLimit:
     capabilities: frozenset[str]
     names: frozenset[str]
     seen: str
+    unless: frozenset[str] = frozenset()
+
+    def is_of(self, state: SessionState) -> bool:
+        """Whether the server has said that it is one of those."""
+        named = bool(self.capabilities & state.capabilities) or state.server_name in self.names
+        return named and not self.unless & state.capabilities
 
 
 LIMITS = (
     LineLimit(
         "takes-short-lines",
         1_000,
-        frozenset({"XYMHIGHESTMODSEQ", "SCAN"}),
+        frozenset({"XYMHIGHESTMODSEQ"}),
         frozenset(),
-        "Yahoo, UW imapd (MailKit's table)",
+        "Yahoo (MailKit's table)",
+    ),
+    LineLimit(
+        "takes-short-lines-only-ever",
+        1_000,
+        frozenset({"SCAN"}),
+        frozenset(),
+        "UW imapd (MailKit's table); Cyrus, which has SCAN and takes more, has ID",
+        unless=frozenset({"ID"}),
     ),
     LineLimit(
         "takes-16k-lines",
@@ -57,15 +74,13 @@ CAUTIOUS = LineLimit("not-known", 8_000, frozenset(), frozenset(), "Exchange fai
 
 def limit_of(state: SessionState) -> LineLimit:
     """The behaviour of this server, by what it said so far."""
-    fields = {} if state.server_id is None else state.server_id.fields
-    name = (fields.get("name") or "").lower()
     for limit in LIMITS:
-        if limit.capabilities & state.capabilities or name in limit.names:
+        if limit.is_of(state):
             return limit
     return CAUTIOUS
 
 
-def split(uids: UidSet, make: Callable[[UidSet], Command], state: SessionState) -> Iterator[Command]:
+def split(uids: UidSet, make: Callable[[UidSet], Kind], state: SessionState) -> Iterator[Kind]:
     """`make(part)` for parts of `uids`, in order, each on a line that the server takes; nothing for no UIDs.
 
     Raises LocalProtocolError when the rest of the command leaves no room for a set.

@@ -257,7 +257,10 @@ def _esearch(reader: Reader) -> ESearch:
             uid = True
         elif name == "ALL":
             numbers = reader.take(_SET)
-            everything = UidSet.parse(numbers[0].decode("ascii")) if numbers is not None else everything
+            if numbers is not None:
+                everything = UidSet.parse(numbers[0].decode("ascii"))
+                if str(everything).encode("ascii") != numbers[0]:
+                    items[name] = numbers[0]
         elif reader.at_end() or _WORD.match(reader.text, reader.pos) is not None:
             items[name] = None
         else:
@@ -345,8 +348,9 @@ def _mailbox_status(reader: Reader) -> MailboxStatus:
 
 def _status_value(value: Value) -> int | bytes:
     """A number, also a negative one; else bytes: `9.37e+06` is nobody's exact number."""
-    if isinstance(value, tuple) and len(value) == 1:
-        return to_bytes(value[0])
+    if isinstance(value, tuple):
+        # One identifier (RFC 8474), or several with names (OBJECTID+).
+        return b" ".join(map(to_bytes, value))
     if isinstance(value, int) and value <= INT63_MAX:
         return value
     word = to_bytes(value)

@@ -51,6 +51,14 @@ def _object_id(raw: bytes) -> Arguments:
     return (to_text(to_bytes(values[0])),)
 
 
+def _object_ids(raw: bytes) -> Arguments:
+    """OBJECTID (OBJECTID+, which is to follow RFC 8474): names in upper case, each with its identifier."""
+    values = tuple(to_text(to_bytes(value)) for value in _listed(raw))
+    if not values or len(values) % 2:
+        raise Malformed("not names with identifiers")
+    return tuple(word if at % 2 else word.upper() for at, word in enumerate(values))
+
+
 def _numbers(raw: bytes) -> Arguments:
     return tuple(number(word, high=INT63_MAX) for word in raw.split())
 
@@ -110,6 +118,7 @@ CONVERTERS: dict[str, Callable[[bytes], Arguments]] = {
     "METADATA": _metadata,
     "MODIFIED": _modified,
     "NOUPDATE": _string,
+    "OBJECTID": _object_ids,
     "REFERRAL": _string,
     "UNDEFINED-FILTER": _string,
 }

@@ -28,8 +28,8 @@ class Code:
     UIDVALIDITY, UIDNEXT, HIGHESTMODSEQ, UNSEEN: (int,). MODIFIED: (UidSet,). MESSAGELIMIT: (limit,) or (limit, uid).
     INPROGRESS: () or (tag, done, goal), each perhaps None. MAILBOXID, BADURL, JMAPACCESS, NOUPDATE, REFERRAL,
     UNDEFINED-FILTER: (str,). BADCHARSET, BADEVENT: words (str). METADATA: (word,) or (word, int). MAXCONVERTMESSAGES,
-    MAXCONVERTPARTS: (int,). Anything else: (raw bytes,) or (). So is one of these that the server damaged: look at
-    the types before using them.
+    MAXCONVERTPARTS: (int,). OBJECTID: (name, identifier, ...), str. Anything else: (raw bytes,) or (). So is one of
+    these that the server damaged: look at the types before using them.
     """
 
     name: str
@@ -121,7 +121,10 @@ class ListItem:
 
 @dataclass(frozen=True, slots=True)
 class MailboxStatus:
-    """STATUS items of one mailbox by upper-case name; what is no number (OBJECTID's MAILBOXID) stays bytes."""
+    """STATUS items of one mailbox by upper-case name; what is no number (OBJECTID's MAILBOXID) stays bytes.
+
+    OBJECTID (OBJECTID+) is its names and identifiers with a space between: `MAILBOXID F1 ACCOUNTID a`.
+    """
 
     name: bytes
     items: Mapping[str, int | bytes]
@@ -137,7 +140,11 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class ESearch:
-    """One ESEARCH answer (RFC 4731). `tag` correlates it with its command."""
+    """One ESEARCH answer (RFC 4731). `tag` correlates it with its command.
+
+    `items`: the other results by upper-case name, and ALL as written where that is not in ascending order (RFC 5267:
+    `extensions.order_of`).
+    """
 
     tag: str | None
     uid: bool

@@ -29,6 +29,8 @@ from mailtwin.model import UidSet
 from mailtwin.model.limits import CAPABILITIES_MAX
 
 ALERTS_MAX = 20
+_ALERTS = frozenset({"ALERT", "WEBALERT"})
+"""Words for people; the second, which no RFC knows, comes with a link to where the account can be unlocked."""
 
 
 class Phase(Enum):
@@ -57,10 +59,12 @@ ALLOWED: dict[str, frozenset[Phase]] = {
         _INSIDE,
     ),
     **dict.fromkeys(("RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "IDLE", "NOTIFY", "UNAUTHENTICATE"), _INSIDE),
-    **dict.fromkeys(("GETQUOTA", "GETQUOTAROOT", "GETMETADATA", "SETMETADATA", "GETJMAPACCESS"), _INSIDE),
+    **dict.fromkeys(
+        ("GETQUOTA", "GETQUOTAROOT", "SETQUOTA", "GETMETADATA", "SETMETADATA", "GETJMAPACCESS"), _INSIDE
+    ),
     **dict.fromkeys(("GETACL", "SETACL", "DELETEACL", "LISTRIGHTS", "MYRIGHTS"), _INSIDE),
     **dict.fromkeys(("UNSELECT", "CLOSE", "FETCH", "STORE", "COPY", "MOVE", "EXPUNGE", "SEARCH"), _SELECTED),
-    **dict.fromkeys(("SORT", "THREAD", "UIDBATCHES"), _SELECTED),
+    **dict.fromkeys(("SORT", "THREAD", "UIDBATCHES", "REPLACE"), _SELECTED),
 }
 
 AFTER: dict[tuple[str, str], Phase] = {
@@ -140,6 +144,11 @@ class SessionState:
     def utf8(self) -> bool:
         """Whether names are UTF-8 (RFC 6855 section 3, RFC 9051 section 6.3.1), else modified UTF-7."""
         return not self.enabled.isdisjoint(("UTF8=ACCEPT", "IMAP4REV2"))
+
+    @property
+    def server_name(self) -> str:
+        """What the server calls itself (ID, RFC 2971), lower case; empty if it has not said so."""
+        return "" if self.server_id is None else (self.server_id.fields.get("name") or "").lower()
 
     @property
     def dialect(self) -> Dialect:
@@ -241,8 +250,9 @@ class SessionState:
             names = frozenset(name for name in code.args if isinstance(name, str))
             if len(names) == len(code.args):
                 self._set_capabilities(names)
-        elif code.name == "ALERT":
-            self.alerts.append(text_of(status.text))
+        elif code.name in _ALERTS:
+            link = b" ".join(arg for arg in code.args if isinstance(arg, bytes))
+            self.alerts.append(text_of(b" ".join(filter(None, (status.text, link)))))
         elif code.name == "CLOSED" and self._selecting is not None:
             # RFC 7162 section 3.2.11: what came before was about the mailbox left.
             self._selecting = SelectedMailbox(self._selecting.name, self._selecting.read_only)

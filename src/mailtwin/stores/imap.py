@@ -78,8 +78,9 @@ class ImapStore(Store):
         """One LIST; with the STATUS of all mailboxes in the same answer where the server can (RFC 5819)."""
         session = self.session
         status_items = self._status_items()
-        in_one = bool(status_items) and session.has("LIST-STATUS")
-        answer = await session.run(c.List(status=status_items if in_one else ()))
+        answer = await self._list_with_cursors(status_items)
+        in_one = answer is not None
+        answer = answer or await session.run(c.List())
         items = list_items(answer)
         if len(items) > MAILBOXES_MAX:
             raise MailboxError(f"{self.address} lists more than {MAILBOXES_MAX} mailboxes")
@@ -93,6 +94,20 @@ class ImapStore(Store):
         }
         infos = {name: _with_cursor(info, cursors) for name, info in found.items()}
         return MailboxList(infos, answer.complete, problems)
+
+    async def _list_with_cursors(self, status_items: tuple[str, ...]) -> Result | None:
+        """LIST with the STATUS of all mailboxes; None where the server cannot, says so or answers with nothing.
+
+        An account always has an INBOX: an OK without a single mailbox is an answer of a server that did not
+        understand.
+        """
+        if not status_items or not self.session.has("LIST-STATUS"):
+            return None
+        (answer,) = await self._run_all([c.List(status=status_items)])
+        error = answer.error(self.session.endpoint.host)
+        if error is not None and not isinstance(error, CommandRefusedError):
+            raise error
+        return answer if answer.ok and list_items(answer) else None
 
     def _status_items(self) -> tuple[str, ...]:
         """What to ask for: without modification sequences no cursor can be had, and nothing is asked."""

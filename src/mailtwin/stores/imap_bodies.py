@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 
 from mailtwin.errors import MessageError
 from mailtwin.imap import LiteralChunk, LiteralStart, responses
+from mailtwin.imap.quirks import is_substitute
 from mailtwin.model import Flags, Identity, Ref, identity_of
 from mailtwin.model.flags import make_flags
 from mailtwin.stores.base import Message, Spool
@@ -29,6 +30,7 @@ class _Facts:
     size: int | None = None
     body: Spool | None = None
     said: bool = False
+    substitute: bool = False
 
     @property
     def complete(self) -> bool:
@@ -76,6 +78,7 @@ class Gathered:
         if isinstance(body, bytes):
             self._drop_open()
             self._open = self._new_spool()
+            facts.substitute = is_substitute(body)
             if body:
                 self._open.write(body)
         spool, self._open = self._open, None
@@ -96,6 +99,8 @@ class Gathered:
             error = MessageError("the server answers NIL instead of the message")
         elif not facts.body.size and facts.size != 0:
             error = MessageError("the server hands out nothing for a message that is not empty")
+        elif facts.substitute:
+            error = MessageError("the server hands out a notice that it cannot, instead of the message")
         body = facts.body or self._new_spool()
         date = facts.date or _date_in(body)
         return Message(uid, facts.flags if facts.flags is not None else make_flags(()), date, body, error)

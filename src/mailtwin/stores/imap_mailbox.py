@@ -22,16 +22,16 @@ from typing import Literal, Protocol, cast
 
 from mailtwin.client import Refused, Result, Session
 from mailtwin.errors import CommandRefusedError, MailboxError, MessageError, NoMailboxError, Scope
-from mailtwin.imap import OpenRange, responses
+from mailtwin.imap import OpenRange, linelimits, responses
 from mailtwin.imap import commands as c
+from mailtwin.imap.linelimits import Kind
+from mailtwin.imap.quirks import window_of
 from mailtwin.model import Flags, Identity, Listing, MailboxName, Ref, UidSet, Vocabulary
 from mailtwin.model.flags import DELETED, make_flags
+from mailtwin.model.uidset import UID_MAX
 from mailtwin.stores.base import Delivery, DigestSpool, FlagChange, Mailbox, Message, Observation, Spool
 from mailtwin.stores.imap_bodies import EPOCH, Gathered, Identities
 from mailtwin.stores.imap_delivery import ImapDelivery
-
-SET_BYTES_MAX = 8_000
-"""The longest set of UIDs in one command (rule R19)."""
 
 PORTIONS = (10**9, 20, 1)
 """How many messages are asked for at once: first as many as a command can name, then those that were left out."""
@@ -97,7 +97,8 @@ class ImapMailbox(Mailbox):
                 "UIDVALIDITY": selected.uid_validity or 0,
                 "UIDNEXT": selected.uid_next or 0,
                 "MESSAGES": selected.exists,
-                "HIGHESTMODSEQ": selected.highest_modseq or 0,
+                # What some servers say without announcing CONDSTORE is no such number.
+                "HIGHESTMODSEQ": (selected.highest_modseq or 0) if self.session.has("CONDSTORE") else 0,
             }
         )
         self.validity = selected.uid_validity or 0
@@ -109,11 +110,11 @@ class ImapMailbox(Mailbox):
         listing = Listing(
             flags=cast(dict[Ref, Flags], flags),
             validity=str(self.validity),
-            coverage=None if complete else UidSet(),
+            coverage=self._coverage(flags) if complete else UidSet(),
             uid_next=uid_next,
             vocabulary=vocabulary_of(selected.permanent_flags),
         )
-        return Observation(listing, cursor if complete else None)
+        return Observation(listing, cursor if listing.complete else None)
 
     async def _list_flags(self) -> tuple[dict[int, Flags], bool]:
         """All UIDs and flags, and whether that is certainly all; a short answer gets a second chance (R9)."""
@@ -137,24 +138,27 @@ class ImapMailbox(Mailbox):
     async def identify(self, refs: Sequence[Ref]) -> dict[Ref, Identity]:
         """Header fields and sizes; whole bodies only of messages without a Message-ID, digested as they come."""
         gathered = Identities()
-        async for uids in self._in_portions(refs, gathered.answered):
-            attributes = ("UID", "RFC822.SIZE", f"BODY.PEEK[{IDENTITY_SECTION}]")
-            await self._each(c.Fetch(uids, attributes), gathered.take)
+        attributes = ("UID", "RFC822.SIZE", f"BODY.PEEK[{IDENTITY_SECTION}]")
+        async for command in self._in_portions(refs, gathered.answered, attributes):
+            await self._each(command, gathered.take)
         found = gathered.found
         async for message in self.fetch(sorted(gathered.nameless), DigestSpool):
             if message.error is None:
                 found[message.ref] = message.spool.identity()
         return found
 
-    async def _in_portions(self, refs: Iterable[Ref], answered: Container[Ref]) -> AsyncIterator[UidSet]:
-        """Sets of UIDs to ask for: all at once, and what was not answered though it is there in ever smaller ones.
+    async def _in_portions(
+        self, refs: Iterable[Ref], answered: Container[Ref], attributes: tuple[str, ...]
+    ) -> AsyncIterator[c.Fetch]:
+        """What to ask: for all at once, and for what was not answered though it is there in ever smaller portions.
 
         A server that says NO because of one message, or OK and less than it was asked for, must not hide the others.
         """
         missing = set(refs)
         for portion in PORTIONS:
             for uids in portions(missing, portion):
-                yield uids
+                for command in self._split(uids, lambda part: c.Fetch(part, attributes)):
+                    yield command
             missing = {ref for ref in missing if ref not in answered}
             if not missing:
                 return
@@ -166,6 +170,15 @@ class ImapMailbox(Mailbox):
             return refs
         flags, complete = await self._list_flags()
         return refs & flags.keys() if complete else refs
+
+    def _coverage(self, flags: Mapping[int, Flags]) -> UidSet | None:
+        """What a complete listing covers: everything (None), or what lies above the lower edge of a window."""
+        window = window_of(self.session.state.capabilities)
+        return None if window is None or len(flags) < window else UidSet(((min(flags), UID_MAX),))
+
+    def _split(self, uids: UidSet, make: Callable[[UidSet], Kind]) -> Iterator[Kind]:
+        """`make(part)` for parts of `uids`, each short enough for this server (rule R19)."""
+        return linelimits.split(uids, make, self.session.state)
 
     async def _each(self, command: c.Fetch, take: Callable[[responses.Fetch], None]) -> Result:
         """Hands over the responses to a FETCH as they come, so that a large mailbox is never held; then its result.
@@ -194,8 +207,9 @@ class ImapMailbox(Mailbox):
         """`BODY.PEEK[]` of many messages per command, each body into its spool as it comes (rule R13)."""
         done: set[Ref] = set()
         failed: dict[Ref, Message] = {}
-        async for uids in self._in_portions(refs, done):
-            async with aclosing(self._stream(uids, spool)) as messages:
+        attributes = ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODY.PEEK[]")
+        async for command in self._in_portions(refs, done, attributes):
+            async with aclosing(self._stream(command, spool)) as messages:
                 async for message in messages:
                     if message.ref in done:
                         message.spool.discard()
@@ -208,17 +222,16 @@ class ImapMailbox(Mailbox):
             kept_back = MessageError("the server lists the message and does not hand it out")
             yield failed.get(ref) or Message(ref, make_flags(()), EPOCH, spool(), kept_back)
 
-    async def _stream(self, uids: UidSet, spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
+    async def _stream(self, command: c.Fetch, spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
         """The answer to one FETCH of bodies, refused or not, put together message by message."""
         gathered = Gathered(spool)
-        command = c.Fetch(uids, ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODY.PEEK[]"))
         try:
             async with aclosing(self.session.stream(command)) as answers:
                 async for item in answers:
                     if isinstance(item, Result):
                         self._heed(item)
                     message = gathered.take(item)
-                    if message is not None and message.ref in uids:
+                    if message is not None and message.ref in command.uids:
                         yield message
                     elif message is not None:
                         message.spool.discard()
@@ -237,23 +250,33 @@ class ImapMailbox(Mailbox):
         """`UID STORE +FLAGS.SILENT` and `-FLAGS.SILENT`, grouped and pipelined."""
         commands: list[c.Command] = []
         for change in changes:
-            for uids in uid_set(change.refs).split(SET_BYTES_MAX):
-                if change.add:
-                    commands.append(c.Store(uids, "+", change.add))
-                if change.remove:
-                    commands.append(c.Store(uids, "-", change.remove))
+            uids = uid_set(change.refs)
+            if change.add:
+                commands += self._split(uids, partial(c.Store, sign="+", flags=change.add))
+            if change.remove:
+                commands += self._split(uids, partial(c.Store, sign="-", flags=change.remove))
         await self._all_ok(commands, "change flags")
 
     async def remove(self, refs: Sequence[Ref]) -> None:
-        """`\\Deleted` and UID EXPUNGE; without UIDPLUS an EXPUNGE from which all other messages are kept safe."""
+        """`\\Deleted` and UID EXPUNGE; where that is missing, announced and refused too, an EXPUNGE from which all
+        other messages are kept safe.
+        """
         mine = uid_set(refs)
-        if self.session.has("UIDPLUS"):
-            commands: list[c.Command] = []
-            for uids in mine.split(SET_BYTES_MAX):
-                commands += [_mark(uids, "+"), c.UidExpunge(uids)]
-            await self._all_ok(commands, "remove messages")
-        else:
+        if not self.session.has("UIDPLUS") or not await self._expunge_by_uid(mine):
             await self._expunge_alone(mine)
+
+    async def _expunge_by_uid(self, mine: UidSet) -> bool:
+        """Whether the server does UID EXPUNGE, as it announces; False: it refused, and the messages are marked."""
+        commands: list[c.Command] = [*self._split(mine, _marking("+")), *self._split(mine, c.UidExpunge)]
+        results = await self.session.run_all(commands)
+        for result in results:
+            self._heed(result)
+        expunges = [result for result in results if isinstance(result.command, c.UidExpunge)]
+        marked = all(result.ok for result in results if result not in expunges)
+        if mine and marked and not any(result.ok for result in expunges):
+            return False
+        self._check(results, "remove messages")
+        return True
 
     async def _expunge_alone(self, mine: UidSet) -> None:
         """EXPUNGE takes everything marked \\Deleted: what others marked is unmarked meanwhile, and marked again.
@@ -268,8 +291,8 @@ class ImapMailbox(Mailbox):
             )
         others = UidSet.of(uid for uid, held in flags.items() if DELETED in held) - mine
         self.store.owed_marks[self.name] = (self.validity, others)
-        unmark = [_mark(uids, "-") for uids in others.split(SET_BYTES_MAX)]
-        marks = [_mark(uids, "+") for uids in mine.split(SET_BYTES_MAX)]
+        unmark = list(self._split(others, _marking("-")))
+        marks = self._split(mine, _marking("+"))
         try:
             await self._all_ok(unmark, "unmark messages of others")
             await self._all_ok([*marks, c.Expunge()], "remove messages")
@@ -281,12 +304,14 @@ class ImapMailbox(Mailbox):
         validity, owed = self.store.owed_marks.get(self.name, (0, UidSet()))
         selected = self.session.state.selected
         if selected is not None and (selected.uid_validity or 0) == validity:
-            marks = [_mark(uids, "+") for uids in owed.split(SET_BYTES_MAX)]
-            await self._all_ok(marks, "mark messages of others again")
+            marks = self._split(owed, _marking("+"))
+            await self._all_ok(list(marks), "mark messages of others again")
         self.store.owed_marks.pop(self.name, None)
 
     async def _all_ok(self, commands: Sequence[c.Command], what: str) -> None:
-        results = await self.session.run_all(commands)
+        self._check(await self.session.run_all(commands), what)
+
+    def _check(self, results: Sequence[Result], what: str) -> None:
         for result in results:
             self._heed(result)
         for result in results:
@@ -322,10 +347,10 @@ def _add_flags(flags: dict[int, Flags], item: responses.Fetch) -> None:
 
 
 def portions(refs: Iterable[Ref], size: int) -> Iterator[UidSet]:
-    """The UIDs in sets of `size` at most, each short enough for one command."""
+    """The UIDs in sets of `size` at most."""
     uids = sorted(cast(Iterable[int], refs))
     for at in range(0, len(uids), size):
-        yield from UidSet.of(uids[at : at + size]).split(SET_BYTES_MAX)
+        yield UidSet.of(uids[at : at + size])
 
 
 def vocabulary_of(permanent_flags: Iterable[str] | None) -> Vocabulary:
@@ -341,5 +366,5 @@ def uid_set(refs: Iterable[Ref]) -> UidSet:
     return UidSet.of(cast(Iterable[int], refs))
 
 
-def _mark(uids: UidSet, sign: Literal["+", "-"]) -> c.Command:
-    return c.Store(uids, sign, make_flags((DELETED,)))
+def _marking(sign: Literal["+", "-"]) -> Callable[[UidSet], c.Store]:
+    return partial(c.Store, sign=sign, flags=make_flags((DELETED,)))

@@ -5,7 +5,7 @@ Messages are addressed by UID only. Names are text, or the server's own bytes. N
 a `Connection` writes the commands, and the untagged responses that a command `takes` are reported with it.
 
 In reading order: `base`, `session`, `mailboxes`, `messages`. What few sessions use is imported by those that do:
-`quota`, `metadata`, `acl`, `ordered`, `notify`, `switches`.
+`quota`, `metadata`, `acl`, `ordered`, `revising`, `notify`, `switches`.
 """
 
 from mailtwin.imap.commands.base import Asked, Command, OneMailbox, Taken

@@ -207,7 +207,11 @@ class Append(Command):
         return cls(mailbox, message, len(message), frozenset(flags), date)
 
     def encode(self, out: Encoder) -> None:
-        out.raw("APPEND ").mailbox(self.mailbox).raw(" ")
+        self.encode_arguments(out.raw("APPEND "))
+
+    def encode_arguments(self, out: Encoder) -> None:
+        """The mailbox, and the message with its flags and date."""
+        out.mailbox(self.mailbox).raw(" ")
         if self.flags:
             out.flags(self.flags).raw(" ")
         if self.date is not None:

@@ -199,13 +199,7 @@ class Search(Command):
 
     def encode(self, out: Encoder) -> None:
         out.raw("UID SEARCH")
-        if self.window is not None:
-            out.raw(" RETURN (")
-            for name in self.returns:
-                out.atom(name).raw(" ")
-            out.raw(f"PARTIAL {self.window})")
-        elif self.returns:
-            out.raw(" RETURN ").atoms(self.returns)
+        write_returns(out, self.returns, self.window)
         if not out.dialect.utf8 and any(isinstance(k, Text) and not k.value.isascii() for k in self.keys):
             out.raw(" CHARSET UTF-8")
         write_keys(out, self.keys)
@@ -214,6 +208,17 @@ class Search(Command):
         if isinstance(response, r.ESearch):
             return response.tag in (asked.tag, None)
         return isinstance(response, r.Search)
+
+
+def write_returns(out: Encoder, returns: tuple[str, ...], window: Window | None) -> None:
+    """The RETURN option of SEARCH and SORT, if there is anything to say."""
+    if window is not None:
+        out.raw(" RETURN (")
+        for name in returns:
+            out.atom(name).raw(" ")
+        out.raw(f"PARTIAL {window})")
+    elif returns:
+        out.raw(" RETURN ").atoms(returns)
 
 
 def write_keys(out: Encoder, keys: Sequence[SearchKey]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mailtwin.errors import LocalProtocolError
 from mailtwin.imap import responses as r
 from mailtwin.imap.commands.base import Asked, Command, Taken
-from mailtwin.imap.commands.messages import SearchKey, write_keys
+from mailtwin.imap.commands.messages import SearchKey, Window, write_keys, write_returns
 from mailtwin.imap.encode import Encoder
 from mailtwin.imap.extensions import Sorted, Threads, UidBatches
 from mailtwin.imap.pipelining import Trait
@@ -25,23 +25,30 @@ class Sort(Command):
     """UID SORT (RFC 5256 section 3): the UIDs that match `keys`, in the order of `criteria`.
 
     Criteria: ARRIVAL, CC, DATE, FROM, SIZE, SUBJECT, TO, each perhaps after REVERSE; DISPLAYFROM, DISPLAYTO
-    (RFC 5957).
+    (RFC 5957). `returns`: ALL, COUNT, MIN, MAX (ESORT, RFC 5267 section 3); `window`: only these of the result
+    (PARTIAL). The answer is an ESEARCH then, in the server's order: `extensions.order_of`, `extensions.partial_of`.
     """
 
     verb = "SORT"
     traits = Trait.ANONYMOUS
-    answers = frozenset({"SORT"})
+    answers = frozenset({"SORT", "ESEARCH"})
 
     criteria: tuple[str, ...]
     keys: Sequence[SearchKey] = ("ALL",)
+    returns: tuple[str, ...] = ()
+    window: Window | None = None
 
     def encode(self, out: Encoder) -> None:
         if not self.criteria:
             raise LocalProtocolError("SORT needs a criterion")
-        out.raw("UID SORT ").atoms(self.criteria).raw(" UTF-8")
+        out.raw("UID SORT")
+        write_returns(out, self.returns, self.window)
+        out.raw(" ").atoms(self.criteria).raw(" UTF-8")
         write_keys(out, self.keys)
 
-    def takes(self, response: Taken, _asked: Asked, /) -> bool:
+    def takes(self, response: Taken, asked: Asked, /) -> bool:
+        if isinstance(response, r.ESearch):
+            return response.tag in (asked.tag, None)
         return isinstance(response, r.Other) and isinstance(response.value, Sorted)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mailtwin.imap import responses as r
@@ -23,9 +24,30 @@ class GetQuota(Command):
         out.raw("GETQUOTA ").string(self.root)
 
     def takes(self, response: Taken, _asked: Asked, /) -> bool:
-        root = self.root if isinstance(self.root, bytes) else self.root.encode()
-        value = response.value if isinstance(response, r.Other) else None
-        return isinstance(value, Quota) and value.root == root
+        return _is_about(response, self.root)
+
+
+@dataclass(frozen=True, slots=True)
+class SetQuota(Command):
+    """SETQUOTA (RFC 9208 section 4.1.4, QUOTASET): new limits, by the name of the resource; none: no limit at all.
+
+    The answer is what holds then.
+    """
+
+    verb = "SETQUOTA"
+    answers = frozenset({"QUOTA"})
+
+    root: str | bytes
+    limits: Mapping[str, int]
+
+    def encode(self, out: Encoder) -> None:
+        out.raw("SETQUOTA ").string(self.root).raw(" (")
+        for at, (name, limit) in enumerate(self.limits.items()):
+            out.raw(" " if at else "").atom(name).raw(" ").number(limit)
+        out.raw(")")
+
+    def takes(self, response: Taken, _asked: Asked, /) -> bool:
+        return _is_about(response, self.root)
 
 
 class GetQuotaRoot(OneMailbox):
@@ -43,3 +65,8 @@ class GetQuotaRoot(OneMailbox):
         if isinstance(value, QuotaRoots):
             return is_same_mailbox(self.mailbox, value.mailbox, utf8=asked.utf8)
         return isinstance(value, Quota)
+
+
+def _is_about(response: Taken, root: str | bytes) -> bool:
+    value = response.value if isinstance(response, r.Other) else None
+    return isinstance(value, Quota) and value.root == (root if isinstance(root, bytes) else root.encode())
