@@ -16,6 +16,7 @@ from mailtwin.cli.exitcodes import EXIT_CODES
 from mailtwin.config.load import parse
 from mailtwin.config.schema import IMAP_KEYS, MAILDIR_KEYS, PAIR_KEYS, AnyKey
 
+COMMANDS = ("sync", "plan", "check", "status", "resolve", "verify", "demo")
 README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
 
 
@@ -55,7 +56,7 @@ def option_row(name: str, option: click.Option) -> str:
 
 def option_rows() -> Iterator[str]:
     found: dict[str, tuple[click.Option, list[str]]] = {}
-    for name in ("sync", "plan", "check", "status", "demo"):
+    for name in COMMANDS:
         for option in commands.commands[name].params:
             if isinstance(option, click.Option):
                 assert option.name is not None

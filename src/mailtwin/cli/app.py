@@ -100,7 +100,12 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "state_dir": click.option("--state-dir", type=_PATH, help="Keep the state in this directory."),
     "json": click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line."),
     "quiet": click.option("-q", "--quiet", is_flag=True, help="Print nothing as long as all is well."),
-    "verbose": click.option("-v", "--verbose", is_flag=True, help="Print a line for each operation."),
+    "verbose": click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        help="Print a line for each operation, for each message that is the same.",
+    ),
 }
 
 
@@ -163,6 +168,22 @@ def resolve(**values: Any) -> int:
     if {"remove-extra", "keep-extra"} <= set(decisions):
         raise click.UsageError("An extra copy can be removed or kept, not both.")
     return _run("resolve", decisions=decisions, **values)
+
+
+@commands.command()
+@_options(*(name for name in _OPTIONS if name != "approve_removals"))
+@click.option("--deep", is_flag=True, help="Read every message again, also those that show no change.")
+def verify(**values: Any) -> int:
+    """Prove that both sides hold the same mail, message by message, without trusting the state.
+
+    Compares bytes, flags (those that both sides can hold) and arrival dates, and lists what is missing, altered,
+    doubled, unresolved or unreadable, with the reason where it can be told. Ends with exit code 0 only when both
+    sides are identical, else with 3. Changes nothing.
+
+    Which messages there are, their flags, dates and sizes are asked anew each time. Bytes that were read before are not
+    read again as long as nothing shows a change; --deep reads them all.
+    """
+    return _run("verify", **values)
 
 
 @commands.command()

@@ -1,4 +1,4 @@
-"""What `sync`, `plan`, `check`, `status` and `resolve` do: pair by pair, each with its own screenful and error.
+"""What the commands do: pair by pair, each with its own screenful and error.
 
 A pair that fails does not keep the others from being tried; the exit code is that of the failures when they are all of
 one kind.
@@ -10,7 +10,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -37,6 +37,7 @@ class Options:
     decisions: tuple[str, ...] = ()
     mailbox: str | None = None
     message_id: str | None = None
+    deep: bool = False
 
 
 def make_options(values: Mapping[str, Any]) -> Options:
@@ -54,7 +55,7 @@ def make_screen(options: Options, *, narrates: bool) -> Screen:
     if options.as_json:
         from mailtwin.cli.jsonscreen import JsonScreen
 
-        return JsonScreen(Lines(sys.stdout), Lines(sys.stderr), quiet=options.quiet)
+        return JsonScreen(Lines(sys.stdout), Lines(sys.stderr), quiet=options.quiet, verbose=options.verbose)
     silent = options.quiet or not narrates
     if sys.stderr.isatty() and not options.quiet:
         from mailtwin.cli import terminal
@@ -64,10 +65,15 @@ def make_screen(options: Options, *, narrates: bool) -> Screen:
 
 
 def run(command: str, options: Options) -> int:
-    """Runs `sync`, `plan`, `check`, `status` or `resolve` and returns the exit code."""
-    return {"sync": sync, "plan": plan, "check": check, "status": status, "resolve": resolve}[command](
-        options
-    )
+    """Runs the command of this name and returns the exit code."""
+    return {
+        "sync": sync,
+        "plan": plan,
+        "check": check,
+        "status": status,
+        "resolve": resolve,
+        "verify": verify,
+    }[command](options)
 
 
 def sync(options: Options) -> int:
@@ -159,6 +165,23 @@ def resolve(options: Options) -> int:
         return ExitCode.OK
 
     return _each(options, one)
+
+
+def verify(options: Options) -> int:
+    """Compares both sides message by message. Digests are remembered in the state, if there is one."""
+    from mailtwin import engine
+
+    async def one(built: Built, screen: Screen) -> ExitCode:
+        left, right = built.pair.left.address, built.pair.right.address
+        with ExitStack() as stack:
+            state = None
+            if built.state.exists():
+                state = stack.enter_context(State.open(built.state, left=left, right=right, now=time.time))
+            done = await engine.verify(built.pair, state, deep=options.deep, report=screen.event)
+        screen.verified(done)
+        return done.exit_code
+
+    return _each(options, lambda built, screen: _online(built, screen, one), narrates=True)
 
 
 def _online(built: Built, screen: Screen, work: Callable[[Built, Screen], Any]) -> ExitCode:

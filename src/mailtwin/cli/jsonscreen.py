@@ -9,18 +9,21 @@ from mailtwin.cli import jsonform
 from mailtwin.cli.output import Lines, error_lines
 from mailtwin.cli.screen import Screen
 from mailtwin.cli.status import PairStatus
-from mailtwin.engine.report import CheckReport, Event, PairPlan, RunReport
+from mailtwin.engine.findings import Kind, Verification
+from mailtwin.engine.report import CheckReport, Compared, Event, PairPlan, RunReport
 from mailtwin.engine.resolving import Decision, Undecided
 from mailtwin.errors import MailtwinError
 
 
 class JsonScreen(Screen):
-    """Every line names the pair that it is about; the last one is about none. `quiet`: no events of progress."""
+    """Every line names the pair that it is about; the last one is about none. `quiet`: no events of progress.
+    `verbose`: also what is the same."""
 
-    def __init__(self, out: Lines, err: Lines, *, quiet: bool = False) -> None:
+    def __init__(self, out: Lines, err: Lines, *, quiet: bool = False, verbose: bool = False) -> None:
         self._out = out
         self._err = err
         self._quiet = quiet
+        self._verbose = verbose
         self._pair: str | None = None
 
     def begin(self, name: str, left: str, right: str) -> None:
@@ -28,7 +31,11 @@ class JsonScreen(Screen):
         self._write({"event": "begin", "left": left, "right": right})
 
     def event(self, event: Event) -> None:
-        if not self._quiet:
+        if isinstance(event, Compared):
+            shown = self._verbose or event.finding.kind is not Kind.SAME
+        else:
+            shown = not self._quiet
+        if shown:
             self._write(jsonform.event(event))
 
     def report(self, report: RunReport) -> None:
@@ -45,6 +52,9 @@ class JsonScreen(Screen):
 
     def resolved(self, decision: Decision | None, found: Sequence[Undecided]) -> None:
         self._write(jsonform.resolved(decision, found))
+
+    def verified(self, done: Verification) -> None:
+        self._write(jsonform.verified(done))
 
     def error(self, error: MailtwinError) -> None:
         self._write({"event": "error", **jsonform.error(error)})

@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 from mailtwin.cli import words
 from mailtwin.cli.output import Lines, aligned, error_lines
 from mailtwin.cli.status import PairStatus, outcome
+from mailtwin.engine.findings import Kind, Verification
 from mailtwin.engine.report import (
     CheckReport,
+    Compared,
     Event,
     Listed,
     MailboxFinished,
@@ -23,6 +25,7 @@ from mailtwin.engine.report import (
     ProblemFound,
     Progress,
     RunReport,
+    Verifying,
 )
 from mailtwin.engine.resolving import Decision, Undecided
 from mailtwin.errors import MailtwinError
@@ -64,6 +67,10 @@ class Screen(ABC):
         """What was decided; without a decision, what waits for one."""
 
     @abstractmethod
+    def verified(self, done: Verification) -> None:
+        """A verification ended; its findings were told as events."""
+
+    @abstractmethod
     def error(self, error: MailtwinError) -> None:
         """Work on the pair ended with an error."""
 
@@ -95,19 +102,21 @@ class TextScreen(Screen):
         self.addresses = ""
         self._began_s = now_s()
         self._shown_s = now_s()
-        self._problems_shown = 0
+        self._titled = False
 
     def begin(self, name: str, left: str, right: str) -> None:
         self.addresses = f"{left} <-> {right}"
         self.name = "" if name == self.addresses else f"{name}: "
         self._began_s = self._shown_s = self.now_s()
-        self._problems_shown = 0
+        self._titled = False
 
     def title(self, lines: Lines) -> None:
         """Says which pair the following is about."""
         lines.write(f"{self.name}{self.addresses}")
 
     def event(self, event: Event) -> None:
+        if isinstance(event, Compared):
+            self._compared(event)
         if self.quiet:
             return
         match event:
@@ -126,8 +135,26 @@ class TextScreen(Screen):
                 size = words.size(event.transferred_bytes)
                 done = f"{event.done:,} of {event.total:,}"
                 self.err.write(f"{event.name}: {words.PHASES[event.phase]}, {done} ({size})")
+            case Verifying() if self.now_s() - self._shown_s >= PROGRESS_S:
+                self._shown_s = self.now_s()
+                done = f"{event.done:,} of {event.total:,}"
+                self.err.write(f"{event.name}: reading, {done} ({words.size(event.read_bytes)})")
             case _:
                 pass
+
+    def _compared(self, event: Compared) -> None:
+        """Differences are results, told as they are found; there may be too many of them to be kept."""
+        if self.verbose or event.finding.kind is not Kind.SAME:
+            if not self._titled:
+                self._titled = True
+                self.title(self.out)
+            self.out.write(words.finding(event.finding))
+
+    def verified(self, done: Verification) -> None:
+        if self.quiet and done.identical:
+            return
+        took = words.duration(self.now_s() - self._began_s)
+        self.out.write(f"{self.name}{words.verified(done)}; {took}")
 
     def report(self, report: RunReport) -> None:
         for line in words.problem_lines(report.problems):

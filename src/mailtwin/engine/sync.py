@@ -286,22 +286,7 @@ class PairRun:
 
     async def _recover(self, error: MailtwinError) -> None:
         """Connects anew after a lost connection, with growing pauses; raises the error when that cannot help."""
-        while True:
-            self.failures += 1
-            hopeless = error.scope is not Scope.STORE or error.retry is Retry.NEVER
-            if hopeless or self.failures > RECONNECTS_MAX:
-                raise error
-            pause_s = BACKOFF_S[min(self.failures, len(BACKOFF_S)) - 1]
-            if isinstance(error, ThrottledError):
-                pause_s = min(error.pause_s or pause_s, PAUSE_S_MAX)
-            await self.pair.sleep(pause_s)
-            try:
-                for side in Side:
-                    await self.pair.store(side).reconnect()
-            except MailtwinError as again:
-                error = again
-            else:
-                return
+        self.failures = await recover(self.pair, error, self.failures)
 
     def _problem(self, problem: Problem) -> None:
         self.problems.append(problem)
@@ -329,6 +314,29 @@ async def sync(pair: Pair, state: State, report: Reporter = ignore_events) -> Ru
         raise
     finally:
         state.end_run(run, outcome, RunReport(tuple(work.results)).counts.as_dict())
+
+
+async def recover(pair: Pair, error: MailtwinError, failures: int) -> int:
+    """Connects anew after `error`, the one after `failures` others, with growing pauses; returns how many it is now.
+
+    Raises the error when connecting anew cannot help, or did not too often.
+    """
+    while True:
+        failures += 1
+        hopeless = error.scope is not Scope.STORE or error.retry is Retry.NEVER
+        if hopeless or failures > RECONNECTS_MAX:
+            raise error
+        pause_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1]
+        if isinstance(error, ThrottledError):
+            pause_s = min(error.pause_s or pause_s, PAUSE_S_MAX)
+        await pair.sleep(pause_s)
+        try:
+            for side in Side:
+                await pair.store(side).reconnect()
+        except MailtwinError as again:
+            error = again
+        else:
+            return failures
 
 
 async def connect(pair: Pair, *, create: bool, report: Reporter = ignore_events) -> None:

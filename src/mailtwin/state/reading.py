@@ -9,7 +9,7 @@ from typing import Any
 
 from mailtwin.model import Flags, Identity, MailboxName, Ref, Side
 from mailtwin.planner.operations import Attempt, Base, CopyIntent, Link, StoreIntent, Straggler, Verdict
-from mailtwin.state.changes import Snapshot
+from mailtwin.state.changes import Digest, Snapshot
 from mailtwin.state.codec import Stored, pack_name, unpack_flags, unpack_name, unpack_ref, unpack_text
 from mailtwin.state.records import CopyRecord, HistoryEntry, MailboxRecord, RunRecord, StragglerRecord
 
@@ -136,6 +136,19 @@ def snapshot(connection: sqlite3.Connection, name: MailboxName, side: Side) -> S
         unpack_ref(ref): None if flags is None else unpack_flags(flags) for ref, flags in rows
     }
     return Snapshot(side, cursor, deviations)
+
+
+def digests(connection: sqlite3.Connection, name: MailboxName, side: Side) -> dict[Ref, Digest]:
+    """What was read of the messages of `side` of `name`."""
+    rows = connection.execute(
+        "SELECT ref, stamp, sha256, size, headers, message_id"
+        " FROM digests JOIN mailboxes ON mailboxes.id = mailbox WHERE name = ? AND side = ?",
+        (pack_name(name), side.value),
+    )
+    return {
+        unpack_ref(ref): Digest(unpack_text(stamp), sha256.hex(), size, headers, unpack_text(message_id))
+        for ref, stamp, sha256, size, headers, message_id in rows
+    }
 
 
 def copies(connection: sqlite3.Connection, name: MailboxName | None) -> list[CopyRecord]:

@@ -20,7 +20,7 @@ from mailtwin.errors import StateError
 from mailtwin.model import MailboxName, Ref, Side
 from mailtwin.planner.operations import Base
 from mailtwin.state import checks, database, reading
-from mailtwin.state.changes import Change, Snapshot
+from mailtwin.state.changes import Change, Digest, Remark, Snapshot
 from mailtwin.state.codec import pack_name, pack_ref, pack_text, unpack_text
 from mailtwin.state.records import CopyRecord, HistoryEntry, MailboxRecord, RunRecord, StragglerRecord
 from mailtwin.state.writing import Transaction, forget_all, write
@@ -174,6 +174,7 @@ class State:
             mailbox = _mailbox(connection, name)
             forget_all(Transaction(connection, mailbox, self._run, self._now()))
             connection.execute("DELETE FROM stragglers WHERE mailbox = ?", (mailbox,))
+            connection.execute("DELETE FROM digests WHERE mailbox = ?", (mailbox,))
             connection.execute(
                 "UPDATE mailboxes SET known = 0, links = 0, left_validity = NULL, right_validity = NULL"
                 " WHERE name = ?",
@@ -208,6 +209,19 @@ class State:
             return
         with self._writing() as connection:
             write(Transaction(connection, _mailbox(connection, name), self._run, self._now()), todo)
+
+    def annotate(self, name: MailboxName, remarks: Iterable[Remark]) -> None:
+        """Writes in one transaction what decides nothing: unlike `commit`, it does not make the mailbox known."""
+        todo = list(remarks)
+        if not todo:
+            return
+        with self._writing() as connection:
+            write(Transaction(connection, _row(connection, name), self._run, self._now()), todo)
+
+    def digests(self, name: MailboxName, side: Side) -> dict[Ref, Digest]:
+        """What was read of the messages of `name` on `side`."""
+        with self._reading() as connection:
+            return reading.digests(connection, name, side)
 
     def copies(self, name: MailboxName | None = None) -> list[CopyRecord]:
         """Open copies of one mailbox, or of all, with what tells a person which message it is."""
@@ -378,6 +392,17 @@ def _begin(connection: sqlite3.Connection, how: str) -> None:
     connection.execute(how)
 
 
+def _row(connection: sqlite3.Connection, name: MailboxName) -> int:
+    """The row of mailbox `name`, whether it is known or only remarked upon."""
+    packed = pack_name(name)
+    row = connection.execute("SELECT id FROM mailboxes WHERE name = ?", (packed,)).fetchone()
+    if row is None:
+        row = connection.execute(
+            "INSERT INTO mailboxes (name, known) VALUES (?, 0) RETURNING id", (packed,)
+        ).fetchone()
+    return int(row[0])
+
+
 def _mailbox(connection: sqlite3.Connection, name: MailboxName) -> int:
     """The row of mailbox `name`, which is known from now on."""
     packed = pack_name(name)
@@ -415,3 +440,4 @@ def _prune(connection: sqlite3.Connection, run: int) -> None:
         connection.execute(
             "DELETE FROM mailboxes WHERE known = 0 AND id NOT IN (SELECT DISTINCT mailbox FROM history)"
         )
+        connection.execute("DELETE FROM digests WHERE mailbox NOT IN (SELECT id FROM mailboxes)")

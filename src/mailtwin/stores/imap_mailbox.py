@@ -26,8 +26,17 @@ from mailtwin.imap import OpenRange, responses
 from mailtwin.imap import commands as c
 from mailtwin.model import Flags, Identity, Listing, MailboxName, Ref, UidSet, Vocabulary
 from mailtwin.model.flags import DELETED, make_flags
-from mailtwin.stores.base import Delivery, DigestSpool, FlagChange, Mailbox, Message, Observation, Spool
-from mailtwin.stores.imap_bodies import EPOCH, Gathered, Identities
+from mailtwin.stores.base import (
+    Delivery,
+    DigestSpool,
+    FlagChange,
+    Look,
+    Mailbox,
+    Message,
+    Observation,
+    Spool,
+)
+from mailtwin.stores.imap_bodies import EPOCH, Gathered, Identities, Looks
 from mailtwin.stores.imap_delivery import ImapDelivery
 
 SET_BYTES_MAX = 8_000
@@ -145,6 +154,15 @@ class ImapMailbox(Mailbox):
             if message.error is None:
                 found[message.ref] = message.spool.identity()
         return found
+
+    async def look(self, refs: Sequence[Ref]) -> Mapping[Ref, Look]:
+        """Flags, dates and sizes. The stamp is the numbering and the size: bytes under a UID never change."""
+        selected = self.session.state.selected
+        assert selected is not None
+        looks = Looks(selected.uid_validity or 0)
+        async for uids in self._in_portions(refs, looks.answered):
+            await self._each(c.Fetch(uids, ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE")), looks.take)
+        return looks.found
 
     async def _in_portions(self, refs: Iterable[Ref], answered: Container[Ref]) -> AsyncIterator[UidSet]:
         """Sets of UIDs to ask for: all at once, and what was not answered though it is there in ever smaller ones.
