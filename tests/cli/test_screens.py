@@ -13,9 +13,11 @@ from rich.console import Console
 from mailtwin.cli import words
 from mailtwin.cli.jsonscreen import JsonScreen
 from mailtwin.cli.output import Lines, aligned, harmless
-from mailtwin.cli.screen import TextScreen
+from mailtwin.cli.past import Past
+from mailtwin.cli.screen import TextScreen, local_time
 from mailtwin.cli.status import PairStatus
 from mailtwin.cli.terminal import TerminalScreen, short
+from mailtwin.engine.explaining import Explanation
 from mailtwin.engine.findings import Alteration, Finding, Kind, Verification, VerifiedMailbox
 from mailtwin.engine.report import (
     CheckReport,
@@ -63,10 +65,12 @@ from mailtwin.planner.operations import (
     Reset,
     Settle,
     StoreFlags,
+    StoreIntent,
     Straggler,
     Unresolved,
+    Verdict,
 )
-from mailtwin.state import MailboxRecord, RunRecord
+from mailtwin.state import Digest, HistoryEntry, MailboxRecord, RunRecord
 
 SENT = MailboxName(("Sent",))
 LIST = MailboxName(("Lists", "[x]\x1b[31m"))
@@ -164,6 +168,29 @@ STATUS = PairStatus(
         Undecided(INBOX, Side.RIGHT, 23, None, "", "<a@b>", 1e9, STRAGGLER),
     ),
 )  # fmt: skip
+
+
+LINES = (
+    HistoryEntry(3, 1e9, INBOX, "copy", 4, "17.a", "to right: new on left", "<a@b>", 7),
+    HistoryEntry(None, 1e9, INBOX, "decide", None, "18.b", "keep-extra", "", 8),
+    HistoryEntry(4, 1e9, SENT, "polish", None, None, "done by a newer version", "", 9),
+)
+EXPLAINED = Explanation(
+    INBOX,
+    "<a@b>",
+    ((Side.LEFT, 4), (Side.RIGHT, "17.a")),
+    LINK,
+    (INTENT,),
+    StoreIntent(4, "17.a", Side.RIGHT, SEEN, make_flags([]), SEEN),
+    (
+        STRAGGLER,
+        dataclasses.replace(STRAGGLER, found=None),
+        dataclasses.replace(STRAGGLER, verdict=Verdict.KEEP),
+    ),
+    STATUS.unresolved[1:],
+    ((Side.RIGHT, Digest("x", "ab" * 32, 2000, "h", "<a@b>")),),
+    LINES[:1],
+)
 
 
 class Clock:
@@ -412,6 +439,35 @@ def test_decisions_as_text() -> None:
     assert words.resolved(Decision.KEEP_EXTRA, ()) == words.resolved(None, ()) == "nothing to decide"
 
 
+def test_history_as_text() -> None:
+    screen, out, err = text_screen()
+    screen.log(Past(None, LINES, more=True))
+    when = local_time(1e9)
+    assert out.getvalue().splitlines()[1:] == [
+        "when                 run  mailbox  what     message             why",
+        f"{when}  3    INBOX    copied   UID 4 = 17.a <a@b>  to right: new on left",
+        f"{when}  -    INBOX    decided  18.b                keep-extra",
+        f"{when}  4    Sent     polish                       done by a newer version",
+    ]
+    assert err.getvalue() == "older ones are not shown; see --limit and --since\n"
+
+
+def test_a_message_explained_as_text() -> None:
+    screen, out, _ = text_screen()
+    screen.explained((EXPLAINED,))
+    assert out.getvalue().splitlines()[1:-1] == [
+        "INBOX: UID 4 of the left, 17.a of the right, <a@b>",
+        "  both sides agree on it: UID 4 = 17.a, flags: \\Seen",
+        "  begun: the copy to the right: accepted, and not found there",
+        "  begun: flags on the right: add \\Seen",
+        "  a copy arrived late on the right, as UID 23: held",
+        "  a copy to the right was given up and may arrive yet",
+        "  a copy arrived late on the right, as UID 23: kept as mail of its own",
+        "  waits for `mailtwin resolve`: " + words.undecided(STATUS.unresolved[1]),
+        "  read on the right: 2.0 KiB, SHA-256 abababababababab",
+    ]
+
+
 WORDS = [
     (words.number(1, "mailbox"), "1 mailbox"),
     (words.number(2, "mailbox"), "2 mailboxes"),
@@ -523,6 +579,10 @@ def json_lines(*, quiet: bool = False, verbose: bool = False) -> list[dict[str, 
     screen.status(STATUS)
     screen.resolved(Decision.SEND_AGAIN, STATUS.unresolved)
     screen.verified(VERIFICATION)
+    screen.log(Past(STATUS.runs[1:]))
+    screen.log(Past(None, LINES))
+    screen.explained((EXPLAINED,))
+    screen.checked_state(Path("/state/x.db"), ["wrong"])
     screen.error(GuardError("too many", hint="look"))
     screen.end(3)
     assert err.getvalue() == "error: too many\nhint: look\n"
@@ -570,5 +630,6 @@ def test_json_values() -> None:
 
 def test_quiet_json_has_results_only() -> None:
     assert [line["event"] for line in json_lines(quiet=True)] == [
-        "begin", "compared", "report", "plan", "check", "status", "resolve", "verify", "error", "end",
+        "begin", "compared", "report", "plan", "check", "status", "resolve", "verify", "log", "history",
+        "explain", "state-check", "error", "end",
     ]  # fmt: skip

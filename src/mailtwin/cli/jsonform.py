@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mailtwin.cli.past import Past, entries
 from mailtwin.cli.status import PairStatus
 from mailtwin.cli.words import operation_kind
 from mailtwin.engine.findings import Finding, Kind, Tally, Verification, VerifiedMailbox
@@ -302,6 +303,13 @@ def _run(run: RunRecord) -> Json:
         "outcome": run.outcome,
         "counts": dict(run.counts),
     }
+
+
+def log(past: Past) -> Json:
+    """Runs, or lines of history."""
+    if past.runs is not None:
+        return {"event": "log", "runs": list(map(_run, past.runs)), "more": past.more}
+    return {"event": "history", "entries": entries(past.entries), "more": past.more}
 
 
 def _record(record: MailboxRecord) -> Json:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from mailtwin.cli import jsonform
 from mailtwin.cli.output import Lines, error_lines
+from mailtwin.cli.past import Past, explanation
 from mailtwin.cli.screen import Screen
 from mailtwin.cli.status import PairStatus
+from mailtwin.engine.explaining import Explanation
 from mailtwin.engine.findings import Kind, Verification
 from mailtwin.engine.report import CheckReport, Compared, Event, PairPlan, RunReport
 from mailtwin.engine.resolving import Decision, Undecided
@@ -55,6 +58,16 @@ class JsonScreen(Screen):
 
     def verified(self, done: Verification) -> None:
         self._write(jsonform.verified(done))
+
+    def log(self, past: Past) -> None:
+        self._write(jsonform.log(past))
+
+    def explained(self, found: Sequence[Explanation]) -> None:
+        self._write({"event": "explain", "messages": list(map(explanation, found))})
+
+    def checked_state(self, path: Path | None, found: Sequence[str]) -> None:
+        state = None if path is None else str(path)
+        self._write({"event": "state-check", "state": state, "findings": list(found)})
 
     def error(self, error: MailtwinError) -> None:
         self._write({"event": "error", **jsonform.error(error)})

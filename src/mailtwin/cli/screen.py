@@ -9,10 +9,13 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mailtwin.cli import words
 from mailtwin.cli.output import Lines, aligned, error_lines
+from mailtwin.cli.past import Past, aligned_lines, explained, took
 from mailtwin.cli.status import PairStatus, outcome
+from mailtwin.engine.explaining import Explanation
 from mailtwin.engine.findings import Kind, Verification
 from mailtwin.engine.report import (
     CheckReport,
@@ -69,6 +72,18 @@ class Screen(ABC):
     @abstractmethod
     def verified(self, done: Verification) -> None:
         """A verification ended; its findings were told as events."""
+
+    @abstractmethod
+    def log(self, past: Past) -> None:
+        """What was done in the past."""
+
+    @abstractmethod
+    def explained(self, found: Sequence[Explanation]) -> None:
+        """What is known of a message."""
+
+    @abstractmethod
+    def checked_state(self, path: Path | None, found: Sequence[str]) -> None:
+        """What contradicts the invariants of the state at `path`; None when there is none yet."""
 
     @abstractmethod
     def error(self, error: MailtwinError) -> None:
@@ -221,6 +236,51 @@ class TextScreen(Screen):
         for one in found:
             self.out.write(words.undecided(one))
         self.out.write(words.resolved(decision, found))
+
+    def log(self, past: Past) -> None:
+        self.title(self.out)
+        if past.runs is not None:
+            rows = [
+                (
+                    str(run.run),
+                    local_time(run.began),
+                    took(run),
+                    run.command,
+                    outcome(run),
+                    words.run_counts(run),
+                )
+                for run in past.runs
+            ]
+            self.table(("run", "began", "took", "command", "outcome", "done"), rows)
+        else:
+            when = {line.number: local_time(line.at) for line in past.entries}
+            head = ("when", "run", "mailbox", "what", "message", "why")
+            self.table(head, aligned_lines(past.entries, when))
+        if not (past.runs or past.entries):
+            self.out.write("nothing is noted")
+        if past.more:
+            self.err.write("older ones are not shown; see --limit and --since")
+
+    def explained(self, found: Sequence[Explanation]) -> None:
+        self.title(self.out)
+        for one in found:
+            for line in explained(one):
+                self.out.write(line)
+            when = {line.number: local_time(line.at) for line in one.history}
+            for line in aligned(aligned_lines(one.history, when)):
+                self.out.write(f"  {line}")
+        if not found:
+            self.out.write("nothing is known of it")
+
+    def checked_state(self, path: Path | None, found: Sequence[str]) -> None:
+        self.title(self.out)
+        if path is None:
+            self.out.write("no run yet")
+            return
+        for problem in found:
+            self.out.write(problem)
+        sound = "sound" if not found else words.number(len(found), "contradiction")
+        self.out.write(f"state: {path}: {sound}")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table on standard output."""

@@ -136,7 +136,8 @@ def interrupted(intent: CopyIntent | Straggler) -> str:
     return f"{message(intent.ref)} of the {intent.source.label}"
 
 
-def _flag_change(add: Flags, remove: Flags) -> str:
+def flag_change(add: Flags, remove: Flags) -> str:
+    """A change of flags."""
     parts = [f"add {format_flags(add)}"] if add else []
     return " and ".join(parts + ([f"remove {format_flags(remove)}"] if remove else []))
 
@@ -187,7 +188,7 @@ def operation_line(operation: Operation) -> str:
         case Adopt(left=left, right=right):
             return f"{kind}: {message(left)} and {message(right)}"
         case StoreFlags(link=link, side=side, add=add, remove=remove):
-            return f"{kind}: {message(link.ref(side))}, {_flag_change(add, remove)}"
+            return f"{kind}: {message(link.ref(side))}, {flag_change(add, remove)}"
         case Record(link=link) | Forget(link=link):
             return f"{kind}: {message(link.left)} and {message(link.right)}"
         case Remove(ref=ref):

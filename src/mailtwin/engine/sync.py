@@ -50,7 +50,7 @@ from mailtwin.planner import (
     RemoveMailbox,
     plan_mailboxes,
 )
-from mailtwin.state import EndAttempt, MailboxRecord, State
+from mailtwin.state import EndAttempt, MailboxRecord, Note, State
 from mailtwin.stores.base import MailboxList
 
 CREATION_ROUNDS_MAX = 4
@@ -153,6 +153,7 @@ class PairRun:
         try:
             await self.pair.store(side).create(self.pair.name_on(side, name))
             self.created[operation] = None
+            self._note(name, "create-mailbox", f"on {side.label}: {operation.why}")
         except MailtwinError as error:
             if error.scope > Scope.MAILBOX:
                 raise
@@ -191,10 +192,12 @@ class PairRun:
                         side,
                     )
                 )
-            case RemoveMailbox(side, name):
+            case RemoveMailbox(side, name, why):
                 await self._remove_mailbox(side, name)
-            case ForgetMailbox(name):
+                self._note(name, "remove-mailbox", f"on {side.label}: {why}")
+            case ForgetMailbox(name, why):
                 self.state.forget_mailbox(name)
+                self._note(name, "forget-mailbox", why)
 
     async def _remove_mailbox(self, side: Side, name: MailboxName) -> None:
         """Removes a mailbox only when it really is gone on the other side (a LIST may be short) and nothing in it is
@@ -291,6 +294,10 @@ class PairRun:
     def _problem(self, problem: Problem) -> None:
         self.problems.append(problem)
         self._tell(ProblemFound(problem))
+
+    def _note(self, name: MailboxName, operation: str, detail: str) -> None:
+        """A line of history about a mailbox as a whole, which does not make it known."""
+        self.state.annotate(name, [Note(operation, None, None, detail)])
 
     def _tell(self, event: Event) -> None:
         self.report(event)

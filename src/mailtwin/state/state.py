@@ -11,7 +11,7 @@ import json
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -272,20 +272,37 @@ class State:
         ref: Ref | None = None,
         message_id: str | None = None,
         run: int | None = None,
+        operation: str | None = None,
+        since: float | None = None,
         limit: int = 1_000,
     ) -> list[HistoryEntry]:
         """The last `limit` lines of history, newest first.
 
-        Narrowed to a mailbox, to a message (its ref on either side, or its Message-ID), to a run.
+        Narrowed to a mailbox, to a message (its ref on either side, or its Message-ID), to a run, to one kind of
+        operation, to what was done `since` (seconds since 1970).
         """
         wanted: dict[str, Any] = {
             "mailbox": None if mailbox is None else pack_name(mailbox),
             "ref": None if ref is None else pack_ref(ref),
             "message_id": None if message_id is None else pack_text(message_id),
             "run": run,
+            "operation": operation,
+            "since": since,
         }
         with self._reading() as connection:
             return reading.history(connection, wanted, limit)
+
+    def named(self, message_id: str) -> set[tuple[MailboxName, Side, Ref]]:
+        """The messages that carry this Message-ID, as far as that was ever noted, under the present numbering."""
+        with self._reading() as connection:
+            return reading.named(connection, message_id)
+
+    def message_ids(
+        self, name: MailboxName, wanted: Collection[tuple[Side, Ref]]
+    ) -> list[tuple[int, Side, Ref, str]]:
+        """The Message-IDs that lines of history give to `wanted`: line number (rising), side, ref, Message-ID."""
+        with self._reading() as connection:
+            return reading.message_ids(connection, name, wanted)
 
     def check(self) -> list[str]:
         """What contradicts the invariants of the state, one sentence each; empty when all is well. Reads everything."""
