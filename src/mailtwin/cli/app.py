@@ -205,7 +205,7 @@ def verify(**values: Any) -> int:
 
     Compares bytes, flags (those that both sides can hold) and arrival dates, and lists what is missing, altered,
     doubled, unresolved or unreadable, with the reason where it can be told. Ends with exit code 0 only when both
-    sides are identical, else with 3. Changes nothing.
+    sides are identical, else with 3. Changes no mail.
 
     Which messages there are, their flags, dates and sizes are asked anew each time. Bytes that were read before are not
     read again as long as nothing shows a change; --deep reads them all.

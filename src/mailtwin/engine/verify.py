@@ -186,15 +186,36 @@ class PairProof:
             self.differences.append(finding)
         self.report(Compared(finding))
 
-    def why_alone(self, side: Side, ref: Ref, base: Base) -> str:
-        """What policy says about a message that only `side` holds. `base` is empty when nothing is agreed."""
+    def why_alone(self, side: Side, *, was_linked: bool) -> str:
+        """What policy says about a message that only `side` holds. `was_linked`: both sides once agreed on it."""
         by_direction = self._unchanged_by_policy(side.other)
-        kept = self.pair.policy.removals is Removals.KEEP
-        if not by_direction and kept and any(link.ref(side) == ref for link in base.links):
+        if not by_direction and was_linked and self.pair.policy.removals is Removals.KEEP:
             return (
                 f"by policy: removed on the {side.other.label} and kept on the {side.label} (removals: keep)"
             )
         return by_direction
+
+
+@dataclass(frozen=True, slots=True)
+class Explanations:
+    """What the state can tell of messages that are alone or cannot be read, each known by its side and ref.
+
+    `twins`: the other end of what is agreed on. `waiting`: what a person has to decide. `begun`: copies that were begun
+    and not seen to end.
+    """
+
+    twins: Mapping[tuple[Side, Ref], Ref]
+    waiting: Mapping[tuple[Side, Ref], Undecided]
+    begun: frozenset[tuple[Side, Ref]]
+
+    @classmethod
+    def of(cls, base: Base, waiting: Iterable[Undecided]) -> Explanations:
+        """From what is agreed on and begun in one mailbox, and what waits in it."""
+        return cls(
+            {(side, link.ref(side)): link.ref(side.other) for link in base.links for side in Side},
+            {(one.side, one.ref): one for one in waiting},
+            frozenset((intent.source, intent.ref) for intent in base.copies),
+        )
 
 
 @dataclass(slots=True)
@@ -233,17 +254,17 @@ class MailboxProof:
         )
         late = {(one.side, one.ref) for one in self.waiting if one.is_extra}
         matches = match(*sides, late)
-        base = self._agreed(listings)
+        known = Explanations.of(self._agreed(listings), self.waiting)
         short = [
             Finding(Kind.UNSEEN, str(self.name), side, why="not all of its messages are listed")
             for side in Side
             if not listings[side].complete
         ]
-        unreadable = list(self._unreadable(matches, base))
+        unreadable = list(self._unreadable(matches, known.twins))
         covered = {(side, ref) for found in unreadable for side, ref in _ends(found)}
         why = await self._reasons(mailboxes, matches)
         findings = [
-            self._finding(found, base, why)
+            self._finding(found, known, why)
             for found in matches
             if not any((side, seen.ref) in covered for side in Side if (seen := found.on(side)) is not None)
         ]
@@ -329,7 +350,9 @@ class MailboxProof:
 
     # --- telling -----------------------------------------------------------------------------------------------------
 
-    def _unreadable(self, matches: Iterable[Match], base: Base) -> Iterator[Finding]:
+    def _unreadable(
+        self, matches: Iterable[Match], twins: Mapping[tuple[Side, Ref], Ref]
+    ) -> Iterator[Finding]:
         """Messages that cannot be read; with the twin they once had, which is then not said to be missing."""
         alone = {
             (side, seen.ref): seen
@@ -337,7 +360,6 @@ class MailboxProof:
             for side in Side
             if (seen := found.on(side)) is not None and found.on(side.other) is None
         }
-        twins = {(side, link.ref(side)): link.ref(side.other) for link in base.links for side in Side}
         told: set[tuple[Side, Ref]] = set()
         for side in Side:
             for ref, why in self.unreadable[side].items():
@@ -360,7 +382,7 @@ class MailboxProof:
                     why=why,
                 )
 
-    def _finding(self, found: Match, base: Base, why: Mapping[int, str]) -> Finding:
+    def _finding(self, found: Match, known: Explanations, why: Mapping[int, str]) -> Finding:
         left, right = found.left, found.right
         some = left or right
         assert some is not None
@@ -372,7 +394,7 @@ class MailboxProof:
             reasons = [*self._rot(left, right), *([why[id(found)]] if id(found) in why else [])]
             return Finding(kind, str(self.name), None, *about, altered, "; ".join(reasons))
         side = Side.LEFT if left is not None else Side.RIGHT
-        kind, reason = self._alone(side, some.ref, base)
+        kind, reason = self._alone(side, some.ref, known)
         if kind is Kind.MISSING and found.is_double:
             return Finding(Kind.DOUBLED, str(self.name), side, *about, why=reason)
         return Finding(kind, str(self.name), side.other if kind is Kind.MISSING else side, *about, why=reason)
@@ -383,15 +405,16 @@ class MailboxProof:
             if (side, seen.ref) in self.rotten:
                 yield f"the bytes on the {side.label} are not those read before, though nothing shows a change"
 
-    def _alone(self, side: Side, ref: Ref, base: Base) -> tuple[Kind, str]:
+    def _alone(self, side: Side, ref: Ref, known: Explanations) -> tuple[Kind, str]:
         """What is known of a message that only `side` holds."""
-        for one in self.waiting:
-            if (one.side, one.ref) == (side, ref):
-                what = "an extra copy that arrived late" if one.is_extra else "its copy may have been stored"
-                return Kind.UNRESOLVED, f"{what}; `mailtwin resolve` decides"
-        if any((intent.source, intent.ref) == (side, ref) for intent in base.copies):
+        end = (side, ref)
+        if end in known.waiting:
+            extra = known.waiting[end].is_extra
+            what = "an extra copy that arrived late" if extra else "its copy may have been stored"
+            return Kind.UNRESOLVED, f"{what}; `mailtwin resolve` decides"
+        if end in known.begun:
             return Kind.MISSING, "its copy was begun and not seen to end; the next `mailtwin sync` settles it"
-        return Kind.MISSING, self.whole.why_alone(side, ref, base)
+        return Kind.MISSING, self.whole.why_alone(side, was_linked=end in known.twins)
 
     async def _reasons(self, mailboxes: tuple[Mailbox, Mailbox], matches: Iterable[Match]) -> dict[int, str]:
         """Why the bytes of altered messages differ, by the `id` of the match: the first few are read again for it."""
