@@ -8,8 +8,9 @@ import pytest
 from tests.cli.running import Program
 
 from mailtwin.cli import demo
-from mailtwin.engine import report
+from mailtwin.engine.findings import Finding, Kind, Verification
 from mailtwin.errors import ExitCode
+from mailtwin.model import Side
 
 
 async def test_demo(program: Program, tmp_path: Path) -> None:
@@ -37,8 +38,9 @@ async def test_kept(program: Program, tmp_path: Path) -> None:
 def test_a_difference_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def differ(*_: object) -> report.Comparison:
-        return report.Comparison(1, 2, ("INBOX: only on the left: <a@b>",), 1)
+    async def differ(*_: object) -> Verification:
+        missing = Finding(Kind.MISSING, "INBOX", Side.RIGHT, 1, None, "<a@b>", 5)
+        return Verification((), (missing,), {(Kind.MISSING, Side.RIGHT): 1})
 
     monkeypatch.setattr("mailtwin.engine.compare_stores", differ)
     assert demo.demo(None) == ExitCode.NOT_IN_STEP

@@ -16,6 +16,19 @@ from mailtwin.cli.exitcodes import EXIT_CODES
 from mailtwin.config.load import parse
 from mailtwin.config.schema import IMAP_KEYS, MAILDIR_KEYS, PAIR_KEYS, AnyKey
 
+COMMANDS = (
+    "sync",
+    "plan",
+    "check",
+    "status",
+    "resolve",
+    "undo",
+    "verify",
+    "log",
+    "explain",
+    "state check",
+    "demo",
+)
 README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
 
 
@@ -53,10 +66,26 @@ def option_row(name: str, option: click.Option) -> str:
     return f"| {spelled} | {value} | {name} | {(option.help or '').replace('|', '/')} |"
 
 
+def command(name: str) -> click.Command:
+    """The command of this name, which may be one of a group."""
+    found: click.Command = commands
+    for word in name.split():
+        assert isinstance(found, click.Group)
+        found = found.commands[word]
+    return found
+
+
+def test_all_commands_are_described() -> None:
+    named = {name for name in commands.commands if not isinstance(commands.commands[name], click.Group)}
+    assert named < set(COMMANDS)
+    text = section("Commands")
+    assert [name for name in COMMANDS if f"`mailtwin {name}" not in text] == []
+
+
 def option_rows() -> Iterator[str]:
     found: dict[str, tuple[click.Option, list[str]]] = {}
-    for name, command in commands.commands.items():
-        for option in command.params:
+    for name in COMMANDS:
+        for option in command(name).params:
             if isinstance(option, click.Option):
                 assert option.name is not None
                 found.setdefault(option.name, (option, []))[1].append(name)

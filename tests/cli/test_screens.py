@@ -14,12 +14,16 @@ from rich.console import Console
 from mailtwin.cli import words
 from mailtwin.cli.jsonscreen import JsonScreen
 from mailtwin.cli.output import Lines, aligned, harmless
-from mailtwin.cli.screen import TextScreen
+from mailtwin.cli.past import Past
+from mailtwin.cli.screen import TextScreen, local_time
 from mailtwin.cli.status import PairStatus
 from mailtwin.cli.terminal import TerminalScreen, short
+from mailtwin.engine.explaining import Explanation
+from mailtwin.engine.findings import Alteration, Finding, Kind, Verification, VerifiedMailbox
 from mailtwin.engine.putback import Undone
 from mailtwin.engine.report import (
     CheckReport,
+    Compared,
     Connected,
     Counts,
     Event,
@@ -27,6 +31,7 @@ from mailtwin.engine.report import (
     MailboxFinished,
     MailboxResult,
     MailboxStarted,
+    MailboxVerified,
     MappedMailbox,
     PairPlan,
     PhaseStarted,
@@ -35,6 +40,7 @@ from mailtwin.engine.report import (
     ProblemFound,
     Progress,
     RunReport,
+    Verifying,
 )
 from mailtwin.engine.resolving import Decision, Undecided
 from mailtwin.errors import GuardError, MessageError
@@ -61,10 +67,12 @@ from mailtwin.planner.operations import (
     Reset,
     Settle,
     StoreFlags,
+    StoreIntent,
     Straggler,
     Unresolved,
+    Verdict,
 )
-from mailtwin.state import Kept, MailboxRecord, RunRecord
+from mailtwin.state import Digest, HistoryEntry, Kept, MailboxRecord, RunRecord
 
 SENT = MailboxName(("Sent",))
 LIST = MailboxName(("Lists", "[x]\x1b[31m"))
@@ -116,6 +124,35 @@ EVENTS: tuple[Event, ...] = (
     ProblemFound(PROBLEMS[0]),
     MailboxFinished(RESULT),
     MailboxFinished(MailboxResult(SENT, True, unchanged=True)),
+    Verifying(INBOX, 1, 2, 2048),
+    Compared(Finding(Kind.SAME, "INBOX", None, 1, "17.a", "<a@b>", 10)),
+    Compared(
+        Finding(
+            Kind.ALTERED,
+            "INBOX",
+            None,
+            4,
+            "18.b",
+            "<b@b>",
+            10,
+            (Alteration("flags", "\\Seen", "none"), Alteration("date", "2024", "2025")),
+        )
+    ),
+    MailboxVerified(VerifiedMailbox(INBOX, {(Kind.SAME, None): 1, (Kind.ALTERED, None): 1}, 2, 2048)),
+)
+(FOUND,) = [
+    event.finding for event in EVENTS if isinstance(event, Compared) and event.finding.kind is not Kind.SAME
+]
+VERIFICATION = Verification(
+    (VerifiedMailbox(INBOX, {(Kind.SAME, None): 1}, 2, 2048), VerifiedMailbox(SENT, {})),
+    (),
+    {
+        (Kind.SAME, None): 1,
+        (Kind.ALTERED, None): 2,
+        (Kind.MISSING, Side.RIGHT): 1,
+        (Kind.MISSING, Side.LEFT): 3,
+    },
+    excluded=1,
 )
 CHECK = CheckReport(
     (("imaps://me@h/", "IMAP4REV1"), ("maildir:/m",)),
@@ -140,6 +177,29 @@ STATUS = PairStatus(
     ),
     KEPT,
 )  # fmt: skip
+
+
+LINES = (
+    HistoryEntry(3, 1e9, INBOX, "copy", 4, "17.a", "to right: new on left", "<a@b>", 7),
+    HistoryEntry(None, 1e9, INBOX, "decide", None, "18.b", "keep-extra", "", 8),
+    HistoryEntry(4, 1e9, SENT, "polish", None, None, "done by a newer version", "", 9),
+)
+EXPLAINED = Explanation(
+    INBOX,
+    "<a@b>",
+    ((Side.LEFT, 4), (Side.RIGHT, "17.a")),
+    LINK,
+    (INTENT,),
+    StoreIntent(4, "17.a", Side.RIGHT, SEEN, make_flags([]), SEEN),
+    (
+        STRAGGLER,
+        dataclasses.replace(STRAGGLER, found=None),
+        dataclasses.replace(STRAGGLER, verdict=Verdict.KEEP),
+    ),
+    STATUS.unresolved[1:],
+    ((Side.RIGHT, Digest("x", "ab" * 32, 2000, "h", "<a@b>")),),
+    LINES[:1],
+)
 
 
 class Clock:
@@ -172,7 +232,13 @@ def test_events_as_text() -> None:
     screen, out, err = text_screen()
     for event in EVENTS:
         screen.event(event)
-    assert out.getvalue() == ""
+    assert out.getvalue().splitlines() == [
+        "home: imaps://me@h/ <-> maildir:/m",
+        (
+            "INBOX: altered: UID 4 of the left and 18.b of the right, <b@b>, flags (left: \\Seen; right: none), "
+            "date (left: 2024; right: 2025)"
+        ),
+    ]
     assert err.getvalue().splitlines() == [
         "home: imaps://me@h/ <-> maildir:/m",
         "2 mailboxes, 1 to look into",
@@ -181,13 +247,73 @@ def test_events_as_text() -> None:
     ]
 
 
+FINDINGS = [
+    (
+        Finding(Kind.SAME, "INBOX", None, 1, "17.a", "<a@b>", 10),
+        "INBOX: the same: UID 1 of the left and 17.a of the right, <a@b>, 10 bytes",
+    ),
+    (
+        Finding(Kind.MISSING, "INBOX", Side.RIGHT, 1, None, "", 10, why="by policy"),
+        "INBOX: missing on the right: UID 1 of the left, 10 bytes (by policy)",
+    ),
+    (
+        Finding(Kind.DOUBLED, "INBOX", Side.LEFT, 1, None, "<a@b>", 10),
+        "INBOX: one too many on the left: UID 1 of the left, <a@b>, 10 bytes",
+    ),
+    (
+        Finding(Kind.UNRESOLVED, "INBOX", Side.LEFT, 1, None, "<a@b>", 10, why="decide"),
+        "INBOX: unresolved on the left: UID 1 of the left, <a@b>, 10 bytes (decide)",
+    ),
+    (
+        Finding(Kind.UNREADABLE, "INBOX", None, 1, 2, why="no"),
+        "INBOX: cannot be read: UID 1 of the left and UID 2 of the right (no)",
+    ),
+    (Finding(Kind.MISSING, "Sent", Side.RIGHT), "Sent: the mailbox is missing on the right"),
+    (Finding(Kind.UNSEEN, "", Side.LEFT, why="it is short"), "not seen on the left (it is short)"),
+    (Finding(Kind.UNSEEN, "INBOX", why="no"), "INBOX: not seen (no)"),
+]
+
+
+@pytest.mark.parametrize(("found", "expected"), FINDINGS)
+def test_findings_as_text(found: Finding, expected: str) -> None:
+    assert words.finding(found) == expected
+
+
+def test_verification_as_text() -> None:
+    screen, out, _ = text_screen(quiet=True)
+    screen.verified(VERIFICATION)
+    assert out.getvalue() == (
+        "home: not identical: 1 message in 2 mailboxes the same on both sides, 3 missing on the left, 1 missing on the "
+        "right, 2 altered, 1 mailbox left out, 2 read (2.0 KiB); 6.0 s\n"
+    )
+    screen.verified(Verification((), ()))
+    assert out.getvalue().count("\n") == 1
+
+
+def test_verified_runs_as_text() -> None:
+    run = RunRecord(1, "verify", 1e9, 1e9 + 1, "identical", {"same": 1200, "differences": 1, "read": 3})
+    assert words.run_counts(run) == "1,200 the same, 1 difference"
+    assert words.run_counts(dataclasses.replace(run, counts={})) == "not counted"
+
+
+def test_what_is_the_same_is_told_on_request_only() -> None:
+    screen, out, _ = text_screen(verbose=True)
+    for event in EVENTS:
+        screen.event(event)
+    assert "INBOX: the same: UID 1" in out.getvalue()
+    lines = [line for line in json_lines(verbose=True) if line["event"] == "compared"]
+    assert [line["finding"] for line in lines] == ["same", "altered"]
+
+
 def test_a_long_phase_shows_signs_of_life() -> None:
     screen, _, err = text_screen()
     for done in range(5):
         screen.event(Progress(INBOX, Phase.COPY, done, 5, done * 1024))
+    screen.event(Verifying(INBOX, 1, 2, 2048))
     assert err.getvalue().splitlines() == [
         "INBOX: copying, 1 of 5 (1.0 KiB)",
         "INBOX: copying, 3 of 5 (3.0 KiB)",
+        "INBOX: reading, 1 of 2 (2.0 KiB)",
     ]
 
 
@@ -213,7 +339,8 @@ def test_quiet_shows_problems_only() -> None:
     for event in EVENTS:
         screen.event(event)
     screen.report(RunReport((MailboxResult(INBOX, True, COUNTS),)))
-    assert out.getvalue() + err.getvalue() == ""
+    assert out.getvalue().splitlines()[1:] == [words.finding(FOUND)]
+    assert err.getvalue() == ""
     screen.report(REPORT)
     assert "not in step" in out.getvalue()
     assert "<a@b>" in err.getvalue()
@@ -337,6 +464,35 @@ def test_decisions_as_text() -> None:
     assert words.resolved(Decision.KEEP_EXTRA, ()) == words.resolved(None, ()) == "nothing to decide"
 
 
+def test_history_as_text() -> None:
+    screen, out, err = text_screen()
+    screen.log(Past(None, LINES, more=True))
+    when = local_time(1e9)
+    assert out.getvalue().splitlines()[1:] == [
+        "when                 run  mailbox  what     message             why",
+        f"{when}  3    INBOX    copied   UID 4 = 17.a <a@b>  to right: new on left",
+        f"{when}  -    INBOX    decided  18.b                keep-extra",
+        f"{when}  4    Sent     polish                       done by a newer version",
+    ]
+    assert err.getvalue() == "older ones are not shown; see --limit and --since\n"
+
+
+def test_a_message_explained_as_text() -> None:
+    screen, out, _ = text_screen()
+    screen.explained((EXPLAINED,))
+    assert out.getvalue().splitlines()[1:-1] == [
+        "INBOX: UID 4 of the left, 17.a of the right, <a@b>",
+        "  both sides agree on it: UID 4 = 17.a, flags: \\Seen",
+        "  begun: the copy to the right: accepted, and not found there",
+        "  begun: flags on the right: add \\Seen",
+        "  a copy arrived late on the right, as UID 23: held",
+        "  a copy to the right was given up and may arrive yet",
+        "  a copy arrived late on the right, as UID 23: kept as mail of its own",
+        "  waits for `mailtwin resolve`: " + words.undecided(STATUS.unresolved[1]),
+        "  read on the right: 2.0 KiB, SHA-256 abababababababab",
+    ]
+
+
 WORDS = [
     (words.number(1, "mailbox"), "1 mailbox"),
     (words.number(2, "mailbox"), "2 mailboxes"),
@@ -399,11 +555,15 @@ def test_terminal() -> None:
         screen.event(event)
         screen._bars().refresh()
     screen.report(REPORT)
+    screen.verified(VERIFICATION)
     screen.end(3)
     shown = err.getvalue()
     for text in ("connected: left", "INBOX", "copying 1 of 2, 2.0 KiB", "problems in INBOX:", "<a@b>"):
         assert text in shown
-    assert out.getvalue().startswith("home: not in step")
+    assert "reading 1 of 2, 2.0 KiB" in shown
+    assert out.getvalue().splitlines()[1] == words.finding(FOUND)
+    assert "home: not in step" in out.getvalue()
+    assert "home: not identical" in out.getvalue()
 
 
 def test_terminal_with_names_that_look_like_markup() -> None:
@@ -432,9 +592,9 @@ def test_long_names_beside_a_bar() -> None:
 # --- JSON -----------------------------------------------------------------------------------------------------------
 
 
-def json_lines(*, quiet: bool = False) -> list[dict[str, object]]:
+def json_lines(*, quiet: bool = False, verbose: bool = False) -> list[dict[str, object]]:
     out, err = io.StringIO(), io.StringIO()
-    screen = JsonScreen(Lines(out), Lines(err), quiet=quiet)
+    screen = JsonScreen(Lines(out), Lines(err), quiet=quiet, verbose=verbose)
     screen.begin("home", "imaps://me@h/", "maildir:/m")
     for event in EVENTS:
         screen.event(event)
@@ -445,6 +605,11 @@ def json_lines(*, quiet: bool = False) -> list[dict[str, object]]:
     screen.resolved(Decision.SEND_AGAIN, STATUS.unresolved)
     screen.kept(KEPT)
     screen.undone(Undone(KEPT[:1], (Problem(MessageError("no", hint="again"), INBOX, Side.LEFT, 7),)))
+    screen.verified(VERIFICATION)
+    screen.log(Past(STATUS.runs[1:]))
+    screen.log(Past(None, LINES))
+    screen.explained((EXPLAINED,))
+    screen.checked_state(Path("/state/x.db"), ["wrong"])
     screen.error(GuardError("too many", hint="look"))
     screen.end(3)
     assert err.getvalue() == "error: too many\nhint: look\n"
@@ -492,5 +657,6 @@ def test_json_values() -> None:
 
 def test_quiet_json_has_results_only() -> None:
     assert [line["event"] for line in json_lines(quiet=True)] == [
-        "begin", "report", "plan", "check", "status", "resolve", "kept", "undo", "error", "end",
+        "begin", "compared", "report", "plan", "check", "status", "resolve", "kept", "undo", "verify", "log", "history",
+        "explain", "state-check", "error", "end",
     ]  # fmt: skip

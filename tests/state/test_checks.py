@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from mailtwin.model import INBOX, NO_FLAGS, Side
-from mailtwin.planner.operations import CopyIntent, Link, StoreIntent
+from mailtwin.model import INBOX, NO_FLAGS, Identity, Side
+from mailtwin.planner.operations import CopyIntent, Link, StoreIntent, Straggler, Verdict
 from mailtwin.state import (
     AddCopy,
     AddLink,
     AddStore,
+    AddStraggler,
     Change,
+    Digest,
     Note,
+    SaveDigests,
     SaveSnapshot,
     SetValidity,
     Snapshot,
@@ -28,12 +31,27 @@ SOUND: list[Change] = [
     AddCopy(CopyIntent(Side.RIGHT, "c", NO_FLAGS, "1"), 1, "", ""),
     AddStore(StoreIntent(1, "a", Side.LEFT, NO_FLAGS, NO_FLAGS, NO_FLAGS)),
     SaveSnapshot(Snapshot(Side.LEFT, "x", {3: NO_FLAGS, 1: None})),
+    AddStraggler(Straggler(Side.LEFT, 5, NO_FLAGS, "2", 1, Identity("h", "size:1", True))),
+    AddStraggler(
+        Straggler(
+            Side.LEFT, 6, NO_FLAGS, "2", 1, Identity("i", "size:1", True), found=7, verdict=Verdict.KEEP
+        )
+    ),
+    SaveDigests(Side.LEFT, {1: Digest("1:1", "ab" * 32, 1, "h", "<1@x>")}),
     Note("copy", 1, "a", ""),
 ]
 
 
+def fill(state: State) -> None:
+    """Two runs, with something of every kind."""
+    for changes in (SOUND, [Note("copy", 2, "b", "")]):
+        run = state.begin_run("sync")
+        state.commit(INBOX, changes)
+        state.end_run(run, "in step", {})
+
+
 def test_a_sound_state_has_no_problems(state: State) -> None:
-    state.commit(INBOX, SOUND)
+    fill(state)
     assert state.check() == []
 
 
@@ -72,7 +90,13 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
     ("damage", "words"),
     [
         ("UPDATE mailboxes SET links = 5", ["count of agreements of mailbox INBOX is wrong"]),
-        ("UPDATE mailboxes SET known = 0", ["INBOX was forgotten and still has agreements"]),
+        (
+            "UPDATE mailboxes SET known = 0",
+            [
+                f"INBOX was forgotten and still has {what}"
+                for what in ("agreements", "begun copies", "begun changes of flags", "cursors", "late copies")
+            ],
+        ),
         (
             "UPDATE mailboxes SET right_validity = NULL",
             ["without the numbering", "message 3 towards the right"],
@@ -86,10 +110,66 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
             ["belongs to an unknown mailbox (row 77)"],
         ),
         ("DELETE FROM snapshots", ["the left side has deviations without a snapshot"]),
+        ("UPDATE stragglers SET found = 9, verdict = 0", ["late copy 9 on the right side is held 2 times"]),
+        (
+            "UPDATE stragglers SET verdict = 2 WHERE ref = 5",
+            ["it was decided about a late copy of message 5 that never arrived"],
+        ),
+        (
+            "UPDATE copies SET identity_headers = 'x' WHERE ref = 3",
+            ["the copy of message 3 has half of an identity"],
+        ),
+        ("UPDATE digests SET sha256 = x'00'", ["the digest of message 1 on the left side has 1 bytes"]),
+        ("UPDATE digests SET stamp = ''", ["the digest of message 1 on the left side has 32 bytes"]),
+        (
+            "UPDATE stores SET mailbox = 77",
+            [
+                "was begun without an agreement",
+                "a begun change of flags belongs to an unknown mailbox (row 77)",
+            ],
+        ),
+        *(
+            (f"UPDATE {table} SET mailbox = 77", [f"{what} belongs to an unknown mailbox (row 77)"])
+            for what, table in (
+                ("a late copy", "stragglers"),
+                ("a digest", "digests"),
+                ("a line of history", "history"),
+            )
+        ),
+        *(
+            (
+                "DELETE FROM links; UPDATE mailboxes SET known = 0, links = 0;"
+                + "".join(
+                    f" DELETE FROM {other};"
+                    for other in ("copies", "stores", "snapshots", "deviations", "stragglers")
+                    if other not in (table, needed)
+                ),
+                [f"INBOX was forgotten and still has {what}"],
+            )
+            for what, table, needed in (
+                ("begun copies", "copies", ""),
+                ("cursors", "snapshots", "deviations"),
+                ("late copies", "stragglers", ""),
+            )
+        ),
+        *(
+            (f"UPDATE {table} SET {column} = 9", [f"{what} of mailbox row 1 has the value 9"])
+            for what, table, column in (
+                ("the attempt of a copy", "copies", "attempt"),
+                ("the side of a change of flags", "stores", "side"),
+                ("the side of a digest", "digests", "side"),
+            )
+        ),
+        (
+            "UPDATE stragglers SET verdict = 9 WHERE found IS NOT NULL",
+            ["the verdict about a late copy of mailbox row 1 has the value 9"],
+        ),
+        ("UPDATE runs SET outcome = NULL WHERE id = 1", ["run 1 ended without", "run 1 has no outcome"]),
+        ("UPDATE history SET run = 99", ["a line of history belongs to run 99"]),
     ],
 )
 def test_damage_from_outside(state: State, damage: str, words: list[str]) -> None:
-    state.commit(INBOX, SOUND)
+    fill(state)
     state._connection.executescript(damage)
     assert_found(state, words)
 

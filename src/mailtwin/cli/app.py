@@ -7,6 +7,7 @@ of ours is one paragraph with an exit code, never a traceback.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -104,8 +105,39 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "state_dir": click.option("--state-dir", type=_PATH, help="Keep the state in this directory."),
     "json": click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line."),
     "quiet": click.option("-q", "--quiet", is_flag=True, help="Print nothing as long as all is well."),
-    "verbose": click.option("-v", "--verbose", is_flag=True, help="Print a line for each operation."),
+    "verbose": click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        help="Print a line for each operation or message.",
+    ),
 }
+
+
+def _mailbox_name(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    from mailtwin.model import MailboxName  # late: help needs none of it
+
+    try:
+        return None if value is None else str(MailboxName.parse(value))
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from error
+
+
+def _moment(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    from mailtwin.cli.past import parse_since  # late: help needs none of it
+
+    try:
+        return None if value is None else parse_since(value, time.time())
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from error
+
+
+_MAILBOX = click.option(
+    "--mailbox",
+    metavar="NAME",
+    callback=_mailbox_name,
+    help="Only in this mailbox, by its name on the left side.",
+)
 
 
 def _run(command: str, **values: Any) -> int:
@@ -153,7 +185,7 @@ def check(**values: Any) -> int:
 @click.option(
     "--keep-extra", is_flag=True, help="Take the extra copies for mail of its own, and copy it too."
 )
-@click.option("--mailbox", metavar="NAME", help="Only in this mailbox, by its name on the left side.")
+@_MAILBOX
 @click.option("--message-id", metavar="ID", help="Only the message with this Message-ID.")
 def resolve(**values: Any) -> int:
     """Decide what only a person can decide.
@@ -180,6 +212,81 @@ def undo(**values: Any) -> int:
     put back is there as it was, with flags and date, and the next `sync` copies it to the other side again.
     """
     return _run("undo", **values)
+
+
+@commands.command()
+@_options(*(name for name in _OPTIONS if name != "approve_removals"))
+@click.option("--deep", is_flag=True, help="Read every message again, also those that show no change.")
+def verify(**values: Any) -> int:
+    """Prove that both sides hold the same mail, message by message, without trusting the state.
+
+    Compares bytes, flags (those that both sides can hold) and arrival dates, and lists what is missing, altered,
+    doubled, unresolved or unreadable, with the reason where it can be told. Ends with exit code 0 only when both
+    sides are identical, else with 3. Changes no mail.
+
+    Which messages there are, their flags, dates and sizes are asked anew each time. Bytes that were read before are not
+    read again as long as nothing shows a change; --deep reads them all.
+    """
+    return _run("verify", **values)
+
+
+@commands.command("log")
+@_options("config", "layout", "state_dir", "json")
+@_MAILBOX
+@click.option(
+    "--since",
+    metavar="WHEN",
+    callback=_moment,
+    help="Only since a date or time, or a span (12h, 7d).",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    default=1_000,
+    metavar="N",
+    help="At most so many lines [1000].",
+)
+def show_log(targets: tuple[str, ...], **values: Any) -> int:
+    """Show the last runs, or what was done in one of them.
+
+    `log RUN` (a number) shows each thing that was done in that run, --mailbox what was done in a mailbox. Reads the
+    state only; works while a run is going on.
+    """
+    run = int(targets[0]) if targets and _is_number(targets[0]) else None
+    return _run("log", targets=targets if run is None else targets[1:], run=run, **values)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
+@commands.command()
+@click.argument("message")
+@_options("config", "layout", "state_dir", "json")
+@_MAILBOX
+@click.option("--side", type=click.Choice(["left", "right"]), help="The side that MESSAGE is a name on.")
+def explain(**values: Any) -> int:
+    """Show what was done to a message, when, in which run and why, and what is known of it now.
+
+    MESSAGE is a Message-ID; or, with --mailbox, a UID or the name of a file in a Maildir. Reads the state only.
+    """
+    if values["mailbox"] is None and "@" not in values["message"]:
+        raise click.UsageError(
+            f"{values['message']} is no Message-ID; a UID or a file name needs --mailbox, the mailbox it is in."
+        )
+    return _run("explain", **values)
+
+
+@commands.group("state")
+def state_group() -> None:
+    """Look into what mailtwin knows."""
+
+
+@state_group.command("check")
+@_options("config", "layout", "state_dir", "json")
+def state_check(**values: Any) -> int:
+    """Look for contradictions in the state. Ends with exit code 18 when there are any. Reads it whole."""
+    return _run("state-check", **values)
 
 
 @commands.command()

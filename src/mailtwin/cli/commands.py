@@ -10,7 +10,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from mailtwin.cli.targets import Overrides, find_pairs
 from mailtwin.config.build import Built, build_pair, with_stand_ins
 from mailtwin.config.secrets import ask_at_terminal
 from mailtwin.errors import ExitCode, MailtwinError
+from mailtwin.model import MailboxName
 from mailtwin.state import State
 
 
@@ -37,6 +38,12 @@ class Options:
     decisions: tuple[str, ...] = ()
     mailbox: str | None = None
     message_id: str | None = None
+    deep: bool = False
+    run: int | None = None
+    since: float | None = None
+    limit: int = 0
+    message: str = ""
+    side: str | None = None
 
 
 def make_options(values: Mapping[str, Any]) -> Options:
@@ -54,7 +61,7 @@ def make_screen(options: Options, *, narrates: bool) -> Screen:
     if options.as_json:
         from mailtwin.cli.jsonscreen import JsonScreen
 
-        return JsonScreen(Lines(sys.stdout), Lines(sys.stderr), quiet=options.quiet)
+        return JsonScreen(Lines(sys.stdout), Lines(sys.stderr), quiet=options.quiet, verbose=options.verbose)
     silent = options.quiet or not narrates
     if sys.stderr.isatty() and not options.quiet:
         from mailtwin.cli import terminal
@@ -64,16 +71,19 @@ def make_screen(options: Options, *, narrates: bool) -> Screen:
 
 
 def run(command: str, options: Options) -> int:
-    """Runs a command and returns the exit code."""
-    commands = {
+    """Runs the command of this name and returns the exit code."""
+    return {
         "sync": sync,
         "plan": plan,
         "check": check,
         "status": status,
         "resolve": resolve,
         "undo": undo,
-    }
-    return commands[command](options)
+        "verify": verify,
+        "log": log,
+        "explain": explain,
+        "state-check": check_state,
+    }[command](options)
 
 
 def sync(options: Options) -> int:
@@ -202,6 +212,102 @@ def undo(options: Options) -> int:
         return ExitCode.OK
 
     return _each(replace(options, targets=targets), one)
+
+
+def verify(options: Options) -> int:
+    """Compares both sides message by message. Digests are remembered in the state, if there is one."""
+    from mailtwin import engine
+
+    async def one(built: Built, screen: Screen) -> ExitCode:
+        left, right = built.pair.left.address, built.pair.right.address
+        with ExitStack() as stack:
+            state = None
+            if built.state.exists():
+                state = stack.enter_context(State.open(built.state, left=left, right=right, now=time.time))
+            done = await engine.verify(built.pair, state, deep=options.deep, report=screen.event)
+        screen.verified(done)
+        return done.exit_code
+
+    return _each(options, lambda built, screen: _online(built, screen, one), narrates=True)
+
+
+@contextmanager
+def _state_of(built: Built) -> Iterator[State | None]:
+    """The state of the pair, only for reading; None when there is none yet."""
+    state = State.read_only(built.state, left=built.pair.left.address, right=built.pair.right.address)
+    try:
+        yield state
+    finally:
+        if state is not None:
+            state.close()
+
+
+def log(options: Options) -> int:
+    """Shows the last runs, or what was done in one of them, or in a mailbox; from the state alone."""
+    from mailtwin.cli.past import Past
+    from mailtwin.engine.explaining import with_message_ids
+
+    since = options.since
+    mailbox = None if options.mailbox is None else MailboxName.parse(options.mailbox)
+
+    def runs(state: State) -> Past:
+        found = [run for run in state.runs(options.limit + 1) if since is None or run.began >= since]
+        return Past(tuple(found[: options.limit]), more=len(found) > options.limit)
+
+    def entries(state: State) -> Past:
+        found = state.history(mailbox=mailbox, run=options.run, since=since, limit=options.limit + 1)
+        shown = with_message_ids(state, found[: options.limit])
+        return Past(None, tuple(reversed(shown)), more=len(found) > options.limit)
+
+    def one(built: Built, screen: Screen) -> ExitCode:
+        lists_runs = options.run is None and mailbox is None
+        with _state_of(built) as state:
+            if state is None:
+                screen.log(Past(() if lists_runs else None))
+            else:
+                screen.log(runs(state) if lists_runs else entries(state))
+        return ExitCode.OK
+
+    return _each(options, one)
+
+
+def explain(options: Options) -> int:
+    """Shows what was done to a message and what is known of it; from the state alone."""
+    from mailtwin.engine.explaining import Explanation, explain_message_id, explain_ref
+    from mailtwin.model import Side
+
+    mailbox = None if options.mailbox is None else MailboxName.parse(options.mailbox)
+    side = None if options.side is None else Side.LEFT if options.side == "left" else Side.RIGHT
+    found: list[Explanation] = []
+
+    def about(state: State) -> list[Explanation]:
+        by_ref = [] if mailbox is None else explain_ref(state, mailbox, options.message, side)
+        if by_ref or "@" not in options.message:
+            return by_ref
+        message_id = options.message if options.message.startswith("<") else f"<{options.message}>"
+        return explain_message_id(state, message_id, mailbox)
+
+    def one(built: Built, screen: Screen) -> ExitCode:
+        with _state_of(built) as state:
+            known = [] if state is None else about(state)
+        found.extend(known)
+        screen.explained(known)
+        return ExitCode.OK
+
+    code = _each(options, one)
+    return code if code or found else ExitCode.FAILED
+
+
+def check_state(options: Options) -> int:
+    """Looks for contradictions in the state of each pair; works while a run is going on."""
+
+    def one(built: Built, screen: Screen) -> ExitCode:
+        with _state_of(built) as state:
+            found = [] if state is None else state.check()
+        screen.checked_state(None if state is None else built.state, found)
+        return ExitCode.STATE if found else ExitCode.OK
+
+    return _each(options, one)
 
 
 def _online(built: Built, screen: Screen, work: Callable[[Built, Screen], Any]) -> ExitCode:

@@ -208,12 +208,12 @@ class _Demo:
     async def prove(self, built: Built) -> None:
         """Reads every message of both sides again and compares bytes, flags and dates, without the state."""
         found = await engine.compare_stores(built.pair.left, built.pair.right)
-        what = f"{words.number(found.messages, 'message')} in {words.number(found.mailboxes, 'mailbox')}"
+        what = f"{words.number(found.same, 'message')} in {words.number(len(found.mailboxes), 'mailbox')}"
         if found.identical:
             self.out.write(f"proof: {what}, read again on both sides: the same bytes, flags and dates")
             return
         for difference in found.differences[:20]:
-            self.out.write(f"  {difference}")
+            self.out.write(f"  {words.finding(difference)}")
         self.fail(f"{words.number(found.difference_count, 'difference')}; {what} are identical")
 
     def prove_in_memory(self, left: SimAccount, right: SimAccount) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from mailtwin.errors import ExitCode
 
 EXIT_CODES: dict[ExitCode, str] = {
-    ExitCode.OK: "Done; after `sync`: both sides are in step.",
+    ExitCode.OK: "Done; after `sync`: both sides are in step; after `verify`: they are identical.",
     ExitCode.FAILED: "A failure without a code of its own, or a mistake in mailtwin.",
     ExitCode.USAGE: "The command line was not understood.",
-    ExitCode.NOT_IN_STEP: "Something could not be brought in step; each message and mailbox is listed.",
+    ExitCode.NOT_IN_STEP: "Something is not in step, or not identical; each message and mailbox is listed.",
     ExitCode.CONFIGURATION: "The configuration or an address is wrong.",
     ExitCode.LOGIN: "A server refused the user name or the password.",
     ExitCode.UNREACHABLE: "A server could not be reached, or the connection was lost for good.",

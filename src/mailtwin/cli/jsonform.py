@@ -8,23 +8,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mailtwin.cli.past import Past, entries
 from mailtwin.cli.status import PairStatus
 from mailtwin.cli.words import operation_kind
+from mailtwin.engine.findings import Finding, Kind, Tally, Verification, VerifiedMailbox
 from mailtwin.engine.putback import Undone
 from mailtwin.engine.report import (
     CheckReport,
+    Compared,
     Connected,
     Event,
     Listed,
     MailboxFinished,
     MailboxResult,
     MailboxStarted,
+    MailboxVerified,
     PairPlan,
     PhaseStarted,
     Problem,
     ProblemFound,
     Progress,
     RunReport,
+    Verifying,
 )
 from mailtwin.engine.resolving import Decision, Undecided
 from mailtwin.errors import MailtwinError
@@ -76,6 +81,18 @@ def event(happened: Event) -> Json:
             return {"event": "mailbox-finished", **mailbox(result)}
         case ProblemFound(problem=found):
             return {"event": "problem", **problem(found)}
+        case Verifying(name=name, done=done, total=total, read_bytes=size):
+            return {
+                "event": "verifying",
+                "mailbox": str(name),
+                "done": done,
+                "total": total,
+                "read_bytes": size,
+            }
+        case Compared(finding=found):
+            return {"event": "compared", **finding(found)}
+        case MailboxVerified(result=result):
+            return {"event": "mailbox-verified", **verified_mailbox(result)}
 
 
 def report(done: RunReport) -> Json:
@@ -199,6 +216,53 @@ def _kebab(name: str) -> str:
     return "".join("-" + char.lower() if char.isupper() else char for char in name).lstrip("-")
 
 
+# --- verification ---------------------------------------------------------------------------------------------------
+
+
+def finding(found: Finding) -> Json:
+    """What was found about one message, or about a mailbox as a whole (then `left` and `right` are null)."""
+    return {
+        "finding": found.kind.value,
+        "mailbox": found.mailbox or None,
+        "side": None if found.side is None else found.side.label,
+        "left": found.left,
+        "right": found.right,
+        "message_id": found.message_id or None,
+        "size": found.size,
+        "altered": [{"what": one.what, "left": one.left, "right": one.right} for one in found.altered],
+        "why": found.why,
+    }
+
+
+def verified_mailbox(done: VerifiedMailbox) -> Json:
+    """How one mailbox ended: how many findings of each kind, and what had to be read for them."""
+    return {
+        "mailbox": str(done.name),
+        "findings": _by_kind(done.tally),
+        "read": done.read,
+        "read_bytes": done.read_bytes,
+    }
+
+
+def _by_kind(tally: Tally) -> Json:
+    return {kind.value: sum(count for key, count in tally.items() if key[0] is kind) for kind in Kind}
+
+
+def verified(done: Verification) -> Json:
+    """A verification as a whole."""
+    return {
+        "event": "verify",
+        "identical": done.identical,
+        "exit_code": done.exit_code.value,
+        "deep": done.deep,
+        "findings": _by_kind(done.tally),
+        "excluded_mailboxes": done.excluded,
+        "read": done.read,
+        "read_bytes": done.read_bytes,
+        "mailboxes": list(map(verified_mailbox, done.mailboxes)),
+    }
+
+
 # --- check and status -----------------------------------------------------------------------------------------------
 
 
@@ -241,6 +305,13 @@ def _run(run: RunRecord) -> Json:
         "outcome": run.outcome,
         "counts": dict(run.counts),
     }
+
+
+def log(past: Past) -> Json:
+    """Runs, or lines of history."""
+    if past.runs is not None:
+        return {"event": "log", "runs": list(map(_run, past.runs)), "more": past.more}
+    return {"event": "history", "entries": entries(past.entries), "more": past.more}
 
 
 def _record(record: MailboxRecord) -> Json:

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from mailtwin.cli import jsonform
 from mailtwin.cli.output import Lines, error_lines
+from mailtwin.cli.past import Past, explanation
 from mailtwin.cli.screen import Screen
 from mailtwin.cli.status import PairStatus
+from mailtwin.engine.explaining import Explanation
+from mailtwin.engine.findings import Kind, Verification
 from mailtwin.engine.putback import Undone
-from mailtwin.engine.report import CheckReport, Event, PairPlan, RunReport
+from mailtwin.engine.report import CheckReport, Compared, Event, PairPlan, RunReport
 from mailtwin.engine.resolving import Decision, Undecided
 from mailtwin.errors import MailtwinError
 from mailtwin.state import Kept
 
 
 class JsonScreen(Screen):
-    """Every line names the pair that it is about; the last one is about none. `quiet`: no events of progress."""
+    """Every line names the pair that it is about; the last one is about none. `quiet`: no events of progress.
+    `verbose`: also what is the same."""
 
-    def __init__(self, out: Lines, err: Lines, *, quiet: bool = False) -> None:
+    def __init__(self, out: Lines, err: Lines, *, quiet: bool = False, verbose: bool = False) -> None:
         self._out = out
         self._err = err
         self._quiet = quiet
+        self._verbose = verbose
         self._pair: str | None = None
 
     def begin(self, name: str, left: str, right: str) -> None:
@@ -30,7 +36,11 @@ class JsonScreen(Screen):
         self._write({"event": "begin", "left": left, "right": right})
 
     def event(self, event: Event) -> None:
-        if not self._quiet:
+        if isinstance(event, Compared):
+            shown = self._verbose or event.finding.kind is not Kind.SAME
+        else:
+            shown = not self._quiet
+        if shown:
             self._write(jsonform.event(event))
 
     def report(self, report: RunReport) -> None:
@@ -53,6 +63,19 @@ class JsonScreen(Screen):
 
     def undone(self, undone: Undone) -> None:
         self._write(jsonform.undone(undone))
+
+    def verified(self, done: Verification) -> None:
+        self._write(jsonform.verified(done))
+
+    def log(self, past: Past) -> None:
+        self._write(jsonform.log(past))
+
+    def explained(self, found: Sequence[Explanation]) -> None:
+        self._write({"event": "explain", "messages": list(map(explanation, found))})
+
+    def checked_state(self, path: Path | None, found: Sequence[str]) -> None:
+        state = None if path is None else str(path)
+        self._write({"event": "state-check", "state": state, "findings": list(found)})
 
     def error(self, error: MailtwinError) -> None:
         self._write({"event": "error", **jsonform.error(error)})

@@ -9,13 +9,18 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mailtwin.cli import words
 from mailtwin.cli.output import Lines, aligned, error_lines
+from mailtwin.cli.past import Past, aligned_lines, explained, took
 from mailtwin.cli.status import PairStatus, outcome
+from mailtwin.engine.explaining import Explanation
+from mailtwin.engine.findings import Kind, Verification
 from mailtwin.engine.putback import Undone
 from mailtwin.engine.report import (
     CheckReport,
+    Compared,
     Event,
     Listed,
     MailboxFinished,
@@ -24,6 +29,7 @@ from mailtwin.engine.report import (
     ProblemFound,
     Progress,
     RunReport,
+    Verifying,
 )
 from mailtwin.engine.resolving import Decision, Undecided
 from mailtwin.errors import MailtwinError
@@ -74,6 +80,22 @@ class Screen(ABC):
         """What was put back."""
 
     @abstractmethod
+    def verified(self, done: Verification) -> None:
+        """A verification ended; its findings were told as events."""
+
+    @abstractmethod
+    def log(self, past: Past) -> None:
+        """What was done in the past."""
+
+    @abstractmethod
+    def explained(self, found: Sequence[Explanation]) -> None:
+        """What is known of a message."""
+
+    @abstractmethod
+    def checked_state(self, path: Path | None, found: Sequence[str]) -> None:
+        """What contradicts the invariants of the state at `path`; None when there is none yet."""
+
+    @abstractmethod
     def error(self, error: MailtwinError) -> None:
         """Work on the pair ended with an error."""
 
@@ -105,19 +127,21 @@ class TextScreen(Screen):
         self.addresses = ""
         self._began_s = now_s()
         self._shown_s = now_s()
-        self._problems_shown = 0
+        self._titled = False
 
     def begin(self, name: str, left: str, right: str) -> None:
         self.addresses = f"{left} <-> {right}"
         self.name = "" if name == self.addresses else f"{name}: "
         self._began_s = self._shown_s = self.now_s()
-        self._problems_shown = 0
+        self._titled = False
 
     def title(self, lines: Lines) -> None:
         """Says which pair the following is about."""
         lines.write(f"{self.name}{self.addresses}")
 
     def event(self, event: Event) -> None:
+        if isinstance(event, Compared):
+            self._compared(event)
         if self.quiet:
             return
         match event:
@@ -136,8 +160,26 @@ class TextScreen(Screen):
                 size = words.size(event.transferred_bytes)
                 done = f"{event.done:,} of {event.total:,}"
                 self.err.write(f"{event.name}: {words.PHASES[event.phase]}, {done} ({size})")
+            case Verifying() if self.now_s() - self._shown_s >= PROGRESS_S:
+                self._shown_s = self.now_s()
+                done = f"{event.done:,} of {event.total:,}"
+                self.err.write(f"{event.name}: reading, {done} ({words.size(event.read_bytes)})")
             case _:
                 pass
+
+    def _compared(self, event: Compared) -> None:
+        """Differences are results, told as they are found; there may be too many of them to be kept."""
+        if self.verbose or event.finding.kind is not Kind.SAME:
+            if not self._titled:
+                self._titled = True
+                self.title(self.out)
+            self.out.write(words.finding(event.finding))
+
+    def verified(self, done: Verification) -> None:
+        if self.quiet and done.identical:
+            return
+        took = words.duration(self.now_s() - self._began_s)
+        self.out.write(f"{self.name}{words.verified(done)}; {took}")
 
     def report(self, report: RunReport) -> None:
         for line in words.problem_lines(report.problems):
@@ -219,6 +261,51 @@ class TextScreen(Screen):
         self.out.write(f"{words.number(len(undone.restored), 'message')} put back")
         for line in words.problem_lines(undone.problems):
             self.err.write(line)
+
+    def log(self, past: Past) -> None:
+        self.title(self.out)
+        if past.runs is not None:
+            rows = [
+                (
+                    str(run.run),
+                    local_time(run.began),
+                    took(run),
+                    run.command,
+                    outcome(run),
+                    words.run_counts(run),
+                )
+                for run in past.runs
+            ]
+            self.table(("run", "began", "took", "command", "outcome", "done"), rows)
+        else:
+            when = {line.number: local_time(line.at) for line in past.entries}
+            head = ("when", "run", "mailbox", "what", "message", "why")
+            self.table(head, aligned_lines(past.entries, when))
+        if not (past.runs or past.entries):
+            self.out.write("nothing is noted")
+        if past.more:
+            self.err.write("older ones are not shown; see --limit and --since")
+
+    def explained(self, found: Sequence[Explanation]) -> None:
+        self.title(self.out)
+        for one in found:
+            for line in explained(one):
+                self.out.write(line)
+            when = {line.number: local_time(line.at) for line in one.history}
+            for line in aligned(aligned_lines(one.history, when)):
+                self.out.write(f"  {line}")
+        if not found:
+            self.out.write("nothing is known of it")
+
+    def checked_state(self, path: Path | None, found: Sequence[str]) -> None:
+        self.title(self.out)
+        if path is None:
+            self.out.write("no run yet")
+            return
+        for problem in found:
+            self.out.write(problem)
+        sound = "sound" if not found else words.number(len(found), "contradiction")
+        self.out.write(f"state: {path}: {sound}")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table on standard output."""

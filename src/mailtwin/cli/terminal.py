@@ -14,6 +14,7 @@ from mailtwin.cli import words
 from mailtwin.cli.output import Lines, harmless
 from mailtwin.cli.screen import TextScreen
 from mailtwin.engine import report as events
+from mailtwin.engine.findings import Kind, Verification
 from mailtwin.engine.report import CheckReport, Event, PairPlan, RunReport
 from mailtwin.errors import MailtwinError
 
@@ -45,6 +46,11 @@ class TerminalScreen(TextScreen):
         self._mailboxes = self._messages = TaskID(0)
 
     def event(self, event: Event) -> None:
+        if isinstance(event, events.Compared):
+            if self.verbose or event.finding.kind is not Kind.SAME:
+                self.pause()
+            super().event(event)
+            return
         bars = self._bars()
         match event:
             case events.Connected(side=side, address=address):
@@ -65,6 +71,11 @@ class TerminalScreen(TextScreen):
                 bars.update(self._messages, total=total, completed=done, detail=detail)
             case events.MailboxFinished():
                 bars.advance(self._mailboxes)
+            case events.Verifying(name=name, done=done, total=total, read_bytes=read):
+                detail = Text(f"reading {done:,} of {total:,}, {words.size(read)}")
+                bars.update(self._messages, total=total or None, completed=done, detail=detail)
+            case events.MailboxVerified():
+                bars.advance(self._mailboxes)
             case events.ProblemFound():
                 pass
         if not isinstance(event, events.Progress):
@@ -81,6 +92,10 @@ class TerminalScreen(TextScreen):
     def check(self, report: CheckReport) -> None:
         self.pause()
         super().check(report)
+
+    def verified(self, done: Verification) -> None:
+        self.pause()
+        super().verified(done)
 
     def error(self, error: MailtwinError) -> None:
         self.pause()

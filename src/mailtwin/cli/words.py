@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
 
+from mailtwin.engine.findings import Alteration, Finding, Kind, Verification
 from mailtwin.engine.report import Counts, MailboxResult, Problem
 from mailtwin.engine.resolving import Decision, Undecided
-from mailtwin.model import Flags, Ref, format_flags
+from mailtwin.model import Flags, Ref, Side, format_flags
 from mailtwin.planner.operations import (
     Abandon,
     Adopt,
@@ -99,11 +100,20 @@ def run_counts(run: RunRecord) -> str:
 
     A run that was cut short counted only the mailboxes that it finished.
     """
+    if run.command == "verify":
+        return _verify_counts(run.counts)
     known = {field.name for field in fields(Counts)}
     done = Counts(**{name: count for name, count in run.counts.items() if name in known})
     if run.outcome in ("in step", "not in step"):
         return counts(done)
     return f"{counts(done)}, or more" if any(done.as_dict().values()) else "not counted"
+
+
+def _verify_counts(counts: Mapping[str, int]) -> str:
+    if "same" not in counts:
+        return "not counted"
+    different = number(counts.get("differences", 0), "difference")
+    return f"{counts['same']:,} the same, {different}"
 
 
 def mailbox_line(result: MailboxResult) -> str:
@@ -127,7 +137,8 @@ def interrupted(intent: CopyIntent | Straggler) -> str:
     return f"{message(intent.ref)} of the {intent.source.label}"
 
 
-def _flag_change(add: Flags, remove: Flags) -> str:
+def flag_change(add: Flags, remove: Flags) -> str:
+    """A change of flags."""
     parts = [f"add {format_flags(add)}"] if add else []
     return " and ".join(parts + ([f"remove {format_flags(remove)}"] if remove else []))
 
@@ -178,7 +189,7 @@ def operation_line(operation: Operation) -> str:
         case Adopt(left=left, right=right):
             return f"{kind}: {message(left)} and {message(right)}"
         case StoreFlags(link=link, side=side, add=add, remove=remove):
-            return f"{kind}: {message(link.ref(side))}, {_flag_change(add, remove)}"
+            return f"{kind}: {message(link.ref(side))}, {flag_change(add, remove)}"
         case Record(link=link) | Forget(link=link):
             return f"{kind}: {message(link.left)} and {message(link.right)}"
         case Remove(ref=ref):
@@ -256,6 +267,65 @@ def _mailbox_kind(operation: MailboxOperation) -> str:
             return f"remove on the {side.label}"
         case ForgetMailbox():
             return "forget"
+
+
+# --- verification ----------------------------------------------------------------------------------------------------
+
+_SIDED: Mapping[Kind, str] = {
+    Kind.SAME: "the same",
+    Kind.MISSING: "missing on the",
+    Kind.ALTERED: "altered",
+    Kind.DOUBLED: "one too many on the",
+    Kind.UNRESOLVED: "unresolved on the",
+    Kind.UNREADABLE: "cannot be read on the",
+    Kind.UNSEEN: "not seen on the",
+}
+
+
+def finding_kind(kind: Kind, side: Side | None) -> str:
+    """A kind of finding with the side that it is about."""
+    words = _SIDED[kind]
+    if side is not None:
+        return f"{words} {side.label}"
+    return words.removesuffix(" on the")
+
+
+def _alteration(altered: Alteration) -> str:
+    return f"{altered.what} (left: {altered.left}; right: {altered.right})"
+
+
+def finding(found: Finding) -> str:
+    """One finding: where, what, which message, why."""
+    ends = zip(Side, (found.left, found.right), strict=True)
+    who = [f"{message(ref)} of the {side.label}" for side, ref in ends if ref is not None]
+    about = [" and ".join(who)] if who else []
+    about += [found.message_id] if found.message_id else []
+    about += [size(found.size)] if found.size is not None and not found.altered else []
+    about += [", ".join(map(_alteration, found.altered))] if found.altered else []
+    what = finding_kind(found.kind, found.side)
+    if not found.is_message:
+        what = f"the mailbox is {what}" if found.kind is Kind.MISSING else what
+    line = ": ".join([*([found.mailbox] if found.mailbox else []), what])
+    line += f": {', '.join(about)}" if about else ""
+    return f"{line} ({found.why})" if found.why else line
+
+
+def verified(done: Verification) -> str:
+    """A verification in one line."""
+    parts = [
+        f"{number(done.same, 'message')} in {number(len(done.mailboxes), 'mailbox')} the same on both sides"
+    ]
+    order = list(Kind)
+    kinds = sorted(done.tally, key=lambda key: (order.index(key[0]), key[1] is None, key[1] or 0))
+    parts += [
+        f"{done.tally[kind, side]:,} {finding_kind(kind, side)}"
+        for kind, side in kinds
+        if kind is not Kind.SAME
+    ]
+    if done.excluded:
+        parts.append(f"{number(done.excluded, 'mailbox')} left out")
+    parts.append(f"{done.read:,} read ({size(done.read_bytes)})")
+    return f"{'identical' if done.identical else 'not identical'}: {', '.join(parts)}"
 
 
 # --- problems -------------------------------------------------------------------------------------------------------

@@ -1,26 +1,28 @@
 """Observe, plan, execute, commit: the only place where planner, state and stores meet.
 
-In reading order: `pair`, `report`, `sync`, `mailbox`, `copying`, `known`, `guards`, `quarantine`, `resolving`,
-`preview`, `verify`.
+In reading order: `pair`, `report`, `sync`, `mailbox`, `copying`, `known`, `guards`, `quarantine`, `putback`, `preview`,
+`resolving`; `verify` with `findings`, `matching` and `rewriting`.
 """
 
+from mailtwin.engine.findings import Verification
 from mailtwin.engine.pair import Pair
 from mailtwin.engine.preview import check, plan
 from mailtwin.engine.putback import undo
-from mailtwin.engine.report import CheckReport, Comparison, PairPlan, RunReport
+from mailtwin.engine.report import CheckReport, PairPlan, RunReport
 from mailtwin.engine.sync import sync
-from mailtwin.engine.verify import compare, compare_stores
+from mailtwin.engine.verify import compare, compare_stores, verify
 
 __all__ = [
     "CheckReport",
-    "Comparison",
     "Pair",
     "PairPlan",
     "RunReport",
+    "Verification",
     "check",
     "compare",
     "compare_stores",
     "plan",
     "sync",
     "undo",
+    "verify",
 ]

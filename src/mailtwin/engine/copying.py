@@ -22,7 +22,7 @@ BATCH_BYTES_MAX = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """One message of a batch: what is intended, the flags it goes with, and what a person knows it by.
+    """One message of a batch: what is intended and why, the flags it goes with, and what a person knows it by.
 
     `sha256` is left out where the destination names the message beforehand: there is nothing to look for then.
     """
@@ -32,6 +32,7 @@ class Staged:
     size: int
     sha256: str
     message_id: str
+    why: str
 
 
 @dataclass(slots=True)
@@ -129,7 +130,8 @@ class Copier:
             identity=target.identity,
         )
         sha256 = message.spool.sha256 if target.ref is None else ""
-        self._batch.staged.append(Staged(intent, sent, message.spool.size, sha256, message_id))
+        staged = Staged(intent, sent, message.spool.size, sha256, message_id, operation.why)
+        self._batch.staged.append(staged)
         self._batch.size_bytes += message.spool.size
 
     async def _store(self) -> None:
@@ -173,7 +175,7 @@ class Copier:
         left, right = (intent.ref, ref) if self.side is Side.LEFT else (ref, intent.ref)
         yield AddLink(Link(left, right, intent.flags))
         yield DropCopy(intent)
-        yield Note("copy", left, right, f"to {other.label}", one.message_id)
+        yield Note("copy", left, right, f"to {other.label}: {one.why}", one.message_id)
         keywords = make_flags(one.flags - intent.flags)
         if keywords:
             # Agreed on as soon as they are seen; if they never are, the server dropped them.

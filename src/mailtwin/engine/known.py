@@ -56,6 +56,11 @@ class Known:
             return base
         return replace(base, links=[strip(link, self.ignored) for link in base.links])
 
+    def message_id(self, left: Ref, right: Ref) -> str:
+        """What a person knows a message by, as far as one side was asked who it is."""
+        who = self.identities[Side.LEFT].get(left) or self.identities[Side.RIGHT].get(right)
+        return "" if who is None else who.message_id
+
     def holds(self, side: Side, ref: Ref) -> bool:
         """Whether `ref` was there at the last look."""
         return ref in self.observations[side].listing.flags

@@ -167,7 +167,7 @@ class MailboxRun:
                 yield AddLink(Link(left, right, flags))
                 if intent is not None:
                     yield DropCopy(intent)
-                yield Note("adopt", left, right, why)
+                yield Note("adopt", left, right, why, self.known.message_id(left, right))
             case Forget(link, why):
                 yield DropLink(link)
                 yield Note("forget", link.left, link.right, why)
@@ -252,12 +252,11 @@ class MailboxRun:
     async def _store_flags(self, operations: Sequence[StoreFlags]) -> None:
         if not operations:
             return
-        self._commit(
-            [
-                AddStore(StoreIntent(op.link.left, op.link.right, op.side, op.add, op.remove, op.result))
-                for op in operations
-            ]
-        )
+        intents = [
+            AddStore(StoreIntent(op.link.left, op.link.right, op.side, op.add, op.remove, op.result))
+            for op in operations
+        ]
+        self._commit([*intents, *map(_flags_note, operations)])
         for side in Side:
             groups: dict[tuple[Flags, Flags], list[Ref]] = {}
             for op in operations:
@@ -394,6 +393,14 @@ def make_plan(pair: Pair, base: Base, known: Known, aside: set[tuple[Side, Ref]]
 def only(kind: type[Op], operations: Iterable[object]) -> list[Op]:
     """Those of `operations` that are of this kind."""
     return [operation for operation in operations if isinstance(operation, kind)]
+
+
+def _flags_note(op: StoreFlags) -> Note:
+    """A change of flags as it is begun; once it is seen it is agreed on, which is noted too."""
+    changed = [f"+({format_flags(op.add)})"] if op.add else []
+    changed += [f"-({format_flags(op.remove)})"] if op.remove else []
+    detail = f"on {op.side.label}: {' '.join(changed)} ({op.why})"
+    return Note("flags", op.link.left, op.link.right, detail)
 
 
 def _drop(intent: CopyIntent | Straggler) -> Change:

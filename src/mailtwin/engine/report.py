@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import TypeAlias
 
+from mailtwin.engine.findings import Finding, VerifiedMailbox
 from mailtwin.errors import ExitCode, MailtwinError
 from mailtwin.model import MailboxName, Ref, Side
 from mailtwin.planner.operations import MailboxOperation, Phase, Plan
@@ -171,8 +172,41 @@ class ProblemFound:
     problem: Problem
 
 
+@dataclass(frozen=True, slots=True)
+class Verifying:
+    """`done` of `total` messages of a mailbox that have to be read are read, on both sides together."""
+
+    name: MailboxName
+    done: int
+    total: int
+    read_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One message was compared, or something kept it from being compared."""
+
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxVerified:
+    """All messages of a mailbox were compared."""
+
+    result: VerifiedMailbox
+
+
 Event: TypeAlias = (
-    Connected | Listed | MailboxStarted | PhaseStarted | Progress | MailboxFinished | ProblemFound
+    Connected
+    | Listed
+    | MailboxStarted
+    | PhaseStarted
+    | Progress
+    | MailboxFinished
+    | ProblemFound
+    | Verifying
+    | Compared
+    | MailboxVerified
 )
 Reporter: TypeAlias = Callable[[Event], None]
 
@@ -181,7 +215,7 @@ def ignore_events(_event: Event) -> None:
     """A reporter for those who only want the report."""
 
 
-# --- check and compare ----------------------------------------------------------------------------------------------
+# --- check ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,21 +235,3 @@ class CheckReport:
     sides: tuple[tuple[str, ...], ...]
     rows: tuple[MappedMailbox, ...]
     problems: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """How far two stores hold the same mail: `messages` of `mailboxes` are identical, bytes, flags and date.
-
-    `differences` lists the first thousand of `difference_count`.
-    """
-
-    mailboxes: int
-    messages: int
-    differences: tuple[str, ...]
-    difference_count: int
-
-    @property
-    def identical(self) -> bool:
-        """Whether nothing differs."""
-        return self.difference_count == 0

@@ -53,7 +53,7 @@ from mailtwin.planner import (
     RemoveMailbox,
     plan_mailboxes,
 )
-from mailtwin.state import EndAttempt, MailboxRecord, State
+from mailtwin.state import EndAttempt, MailboxRecord, Note, State
 from mailtwin.stores.base import MailboxList
 
 CREATION_ROUNDS_MAX = 4
@@ -156,6 +156,7 @@ class PairRun:
         try:
             await self.pair.store(side).create(self.pair.name_on(side, name))
             self.created[operation] = None
+            self._note(name, "create-mailbox", f"on {side.label}: {operation.why}")
         except MailtwinError as error:
             if error.scope > Scope.MAILBOX:
                 raise
@@ -191,10 +192,12 @@ class PairRun:
                         side,
                     )
                 )
-            case RemoveMailbox(side, name):
+            case RemoveMailbox(side, name, why):
                 await self._remove_mailbox(side, name)
-            case ForgetMailbox(name):
+                self._note(name, "remove-mailbox", f"on {side.label}: {why}")
+            case ForgetMailbox(name, why):
                 self.state.forget_mailbox(name)
+                self._note(name, "forget-mailbox", why)
 
     async def _remove_mailbox(self, side: Side, name: MailboxName) -> None:
         """Removes a mailbox only when it really is gone on the other side (a LIST may be short) and nothing in it is
@@ -301,28 +304,15 @@ class PairRun:
 
     async def _recover(self, error: MailtwinError) -> None:
         """Connects anew after a lost connection, with growing pauses; raises the error when that cannot help."""
-        while True:
-            self.failures += 1
-            hopeless = error.scope is not Scope.STORE or error.retry is Retry.NEVER
-            if hopeless:
-                raise error
-            if self.failures > RECONNECTS_MAX:
-                raise _gone_for_good(error) from error
-            pause_s = BACKOFF_S[min(self.failures, len(BACKOFF_S)) - 1]
-            if isinstance(error, ThrottledError):
-                pause_s = min(error.pause_s or pause_s, PAUSE_S_MAX)
-            await self.pair.sleep(pause_s)
-            try:
-                for side in Side:
-                    await self.pair.store(side).reconnect()
-            except MailtwinError as again:
-                error = again
-            else:
-                return
+        self.failures = await recover(self.pair, error, self.failures)
 
     def _problem(self, problem: Problem) -> None:
         self.problems.append(problem)
         self._tell(ProblemFound(problem))
+
+    def _note(self, name: MailboxName, operation: str, detail: str) -> None:
+        """A line of history about a mailbox as a whole, which does not make it known."""
+        self.state.annotate(name, [Note(operation, None, None, detail)])
 
     def _tell(self, event: Event) -> None:
         self.report(event)
@@ -357,6 +347,31 @@ async def sync(pair: Pair, state: State, report: Reporter = ignore_events) -> Ru
         raise
     finally:
         state.end_run(run, outcome, RunReport(tuple(work.results)).counts.as_dict())
+
+
+async def recover(pair: Pair, error: MailtwinError, failures: int) -> int:
+    """Connects anew after `error`, the one after `failures` others, with growing pauses; returns how many it is now.
+
+    Raises the error when connecting anew cannot help, or did not too often.
+    """
+    while True:
+        failures += 1
+        hopeless = error.scope is not Scope.STORE or error.retry is Retry.NEVER
+        if hopeless:
+            raise error
+        if failures > RECONNECTS_MAX:
+            raise _gone_for_good(error) from error
+        pause_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1]
+        if isinstance(error, ThrottledError):
+            pause_s = min(error.pause_s or pause_s, PAUSE_S_MAX)
+        await pair.sleep(pause_s)
+        try:
+            for side in Side:
+                await pair.store(side).reconnect()
+        except MailtwinError as again:
+            error = again
+        else:
+            return failures
 
 
 async def connect(pair: Pair, *, create: bool, report: Reporter = ignore_events) -> None:

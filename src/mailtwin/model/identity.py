@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 IDENTITY_FIELDS = ("message-id", "date", "from", "subject")
 HEADER_BYTES_MAX = 256 * 1024
+MESSAGE_ID_CHARS_MAX = 998
 
 _WIRE_NAMES = {name.encode("ascii"): name for name in IDENTITY_FIELDS}
 _CONTINUATIONS = b" \t"
@@ -32,6 +33,8 @@ class Identity:
     headers: str
     content: str
     has_message_id: bool
+    message_id: str = field(default="", compare=False)
+    """For people; the digest of the headers counts."""
 
     def resembles(self, other: Identity) -> bool:
         """Whether the headers alone say it is the same message: enough only for messages at or above a
@@ -54,7 +57,8 @@ def identity_from(fields: Mapping[str, bytes], size: int, sha256: str | None) ->
         return None
     digest = hashlib.sha256(b"".join([fields[name] + b"\0" for name in IDENTITY_FIELDS]))
     content = f"size:{size}" if has_message_id else f"sha256:{sha256}"
-    return Identity(digest.hexdigest()[:32], content, has_message_id)
+    message_id = fields["message-id"].decode("utf-8", "replace")[:MESSAGE_ID_CHARS_MAX]
+    return Identity(digest.hexdigest()[:32], content, has_message_id, message_id)
 
 
 def header_fields(header: bytes | bytearray) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ come last: a cursor is never saved before the rows that it covers (ordering inva
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -204,6 +204,37 @@ class Note:
     message_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What was read of a message: `sha256` (hexadecimal) and `size` of its wire bytes, `headers` (the digest of its
+    identity fields), its Message-ID. It holds for as long as the store shows the same `stamp` (`stores.base.Look`)."""
+
+    stamp: str
+    sha256: str
+    size: int
+    headers: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveDigests:
+    """The bytes of these messages on `side` were read; replaces what was known of them."""
+
+    side: Side
+    digests: Mapping[Ref, Digest]
+
+
+@dataclass(frozen=True, slots=True)
+class DropDigests:
+    """Nothing is known any more of the bytes of these messages on `side`."""
+
+    side: Side
+    refs: Sequence[Ref]
+
+
+Remark: TypeAlias = Note | SaveDigests | DropDigests
+"""A change that decides nothing: what was done, and what was read."""
+
 Change: TypeAlias = (
     AddLink
     | DropLink
@@ -223,5 +254,5 @@ Change: TypeAlias = (
     | AddKept
     | BeginRestore
     | DropKept
-    | Note
+    | Remark
 )

@@ -66,6 +66,88 @@ _RULES: tuple[tuple[str, str], ...] = (
             " WHERE (mailbox, side) NOT IN (SELECT mailbox, side FROM snapshots)"
         ),
     ),
+    (
+        "mailbox {0}: late copy {1} on the {2} side is held {3} times",
+        (
+            "SELECT name, found, iif(source = 0, 'right', 'left'), count(*) FROM stragglers"
+            " LEFT JOIN mailboxes ON mailboxes.id = stragglers.mailbox WHERE found IS NOT NULL"
+            " GROUP BY mailbox, source, found, validity HAVING count(*) > 1"
+        ),
+    ),
+    (
+        "mailbox {0}: it was decided about a late copy of message {1} that never arrived",
+        (
+            "SELECT name, ref FROM stragglers LEFT JOIN mailboxes ON mailboxes.id = stragglers.mailbox"
+            " WHERE found IS NULL AND verdict != 0"
+        ),
+    ),
+    (
+        "mailbox {0}: the copy of message {1} has half of an identity",
+        (
+            "SELECT name, ref FROM copies LEFT JOIN mailboxes ON mailboxes.id = copies.mailbox"
+            " WHERE (identity_headers IS NULL) + (identity_content IS NULL) + (has_message_id IS NULL) NOT IN (0, 3)"
+        ),
+    ),
+    (
+        "mailbox {0}: the digest of message {1} on the {2} side has {3} bytes",
+        (
+            "SELECT name, ref, iif(side = 0, 'left', 'right'), length(sha256) FROM digests"
+            " LEFT JOIN mailboxes ON mailboxes.id = digests.mailbox WHERE length(sha256) != 32 OR stamp = ''"
+        ),
+    ),
+    *(
+        (
+            f"{what} belongs to an unknown mailbox (row {{}})",
+            f"SELECT DISTINCT mailbox FROM {table} WHERE mailbox NOT IN (SELECT id FROM mailboxes)",
+        )
+        for what, table in (
+            ("a begun copy", "copies"),
+            ("a begun change of flags", "stores"),
+            ("a cursor", "snapshots"),
+            ("a late copy", "stragglers"),
+            ("a digest", "digests"),
+            ("a line of history", "history"),
+        )
+    ),
+    *(
+        (
+            f"mailbox {{}} was forgotten and still has {what}",
+            f"SELECT name FROM mailboxes WHERE known = 0 AND id IN (SELECT mailbox FROM {table})",
+        )
+        for what, table in (
+            ("begun copies", "copies"),
+            ("begun changes of flags", "stores"),
+            ("cursors", "snapshots"),
+            ("late copies", "stragglers"),
+        )
+    ),
+    *(
+        (
+            f"{what} of mailbox row {{0}} has the value {{1}}, which means nothing",
+            f"SELECT DISTINCT mailbox, {column} FROM {table} WHERE {column} NOT IN ({values})",
+        )
+        for what, table, column, values in (
+            ("the source of a copy", "copies", "source", "0, 1"),
+            ("the attempt of a copy", "copies", "attempt", "0, 1, 2, 3"),
+            ("the side of a change of flags", "stores", "side", "0, 1"),
+            ("the side of a cursor", "snapshots", "side", "0, 1"),
+            ("the source of a late copy", "stragglers", "source", "0, 1"),
+            ("the verdict about a late copy", "stragglers", "verdict", "0, 1, 2"),
+            ("the side of a digest", "digests", "side", "0, 1"),
+        )
+    ),
+    (
+        "run {0} ended without an outcome",
+        "SELECT id FROM runs WHERE ended IS NOT NULL AND outcome IS NULL",
+    ),
+    (
+        "run {0} has no outcome, and is not the last one",
+        "SELECT id FROM runs WHERE outcome IS NULL AND id < (SELECT max(id) FROM runs)",
+    ),
+    (
+        "a line of history belongs to run {0}, which is yet to come",
+        "SELECT DISTINCT run FROM history WHERE run > (SELECT coalesce(max(id), 0) FROM runs)",
+    ),
 )
 
 PROBLEMS_MAX = 100

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from mailtwin.model import Flags, Identity, MailboxName, Ref, Side
 from mailtwin.planner.operations import Attempt, Base, CopyIntent, Link, StoreIntent, Straggler, Verdict
-from mailtwin.state.changes import Snapshot
-from mailtwin.state.codec import Stored, pack_name, unpack_flags, unpack_name, unpack_ref, unpack_text
+from mailtwin.state.changes import Digest, Snapshot
+from mailtwin.state.codec import (
+    Stored,
+    pack_name,
+    pack_text,
+    unpack_flags,
+    unpack_name,
+    unpack_ref,
+    unpack_text,
+)
 from mailtwin.state.records import CopyRecord, HistoryEntry, Kept, MailboxRecord, RunRecord, StragglerRecord
 
 _MAILBOXES = """
@@ -34,12 +42,14 @@ _STRAGGLER_COLUMNS = (
 )
 
 _HISTORY = """
-SELECT run, at, name, operation, left_ref, right_ref, detail, message_id
+SELECT run, at, name, operation, left_ref, right_ref, detail, message_id, history.id
 FROM history LEFT JOIN mailboxes ON mailboxes.id = history.mailbox
 WHERE (:mailbox IS NULL OR name = :mailbox)
     AND (:ref IS NULL OR left_ref = :ref OR right_ref = :ref)
     AND (:message_id IS NULL OR message_id = :message_id)
     AND (:run IS NULL OR run = :run)
+    AND (:operation IS NULL OR operation = :operation)
+    AND (:since IS NULL OR at >= :since)
 ORDER BY history.id DESC LIMIT :limit
 """
 
@@ -139,6 +149,19 @@ def snapshot(connection: sqlite3.Connection, name: MailboxName, side: Side) -> S
     return Snapshot(side, cursor, deviations)
 
 
+def digests(connection: sqlite3.Connection, name: MailboxName, side: Side) -> dict[Ref, Digest]:
+    """What was read of the messages of `side` of `name`."""
+    rows = connection.execute(
+        "SELECT ref, stamp, sha256, size, headers, message_id"
+        " FROM digests JOIN mailboxes ON mailboxes.id = mailbox WHERE name = ? AND side = ?",
+        (pack_name(name), side.value),
+    )
+    return {
+        unpack_ref(ref): Digest(unpack_text(stamp), sha256.hex(), size, headers, unpack_text(message_id))
+        for ref, stamp, sha256, size, headers, message_id in rows
+    }
+
+
 def copies(connection: sqlite3.Connection, name: MailboxName | None) -> list[CopyRecord]:
     """Open copies with what describes the message, oldest first."""
     rows = connection.execute(
@@ -224,6 +247,49 @@ def history(connection: sqlite3.Connection, wanted: Mapping[str, Any], limit: in
             right=None if right is None else unpack_ref(right),
             detail=unpack_text(detail),
             message_id=unpack_text(message_id),
+            number=number,
         )
-        for run, at, name, operation, left, right, detail, message_id in rows
+        for run, at, name, operation, left, right, detail, message_id, number in rows
+    ]
+
+
+_NAMED = """
+SELECT name, left_ref, right_ref FROM history JOIN mailboxes ON mailboxes.id = mailbox WHERE message_id = :message_id
+    AND history.id > coalesce(
+        (SELECT max(other.id) FROM history AS other
+         WHERE other.mailbox = history.mailbox AND other.operation = 'reset'), 0)
+UNION SELECT name, iif(side = 0, ref, NULL), iif(side = 1, ref, NULL)
+    FROM digests JOIN mailboxes ON mailboxes.id = mailbox WHERE message_id = :message_id
+UNION SELECT name, iif(source = 0, ref, NULL), iif(source = 1, ref, NULL)
+    FROM copies JOIN mailboxes ON mailboxes.id = mailbox WHERE message_id = :message_id
+UNION SELECT name, iif(source = 0, ref, found), iif(source = 1, ref, found)
+    FROM stragglers JOIN mailboxes ON mailboxes.id = mailbox WHERE message_id = :message_id
+"""
+
+
+def named(connection: sqlite3.Connection, message_id: str) -> set[tuple[MailboxName, Side, Ref]]:
+    """The messages that are known, or were since the last change of numbering, to carry this Message-ID."""
+    rows = connection.execute(_NAMED, {"message_id": pack_text(message_id)})
+    return {
+        (unpack_name(name), side, unpack_ref(ref))
+        for name, left, right in rows
+        for side, ref in ((Side.LEFT, left), (Side.RIGHT, right))
+        if ref is not None
+    }
+
+
+def message_ids(
+    connection: sqlite3.Connection, name: MailboxName, wanted: Collection[tuple[Side, Ref]]
+) -> list[tuple[int, Side, Ref, str]]:
+    """The Message-IDs that the history knows of `wanted`, each with the number of its line, rising."""
+    rows = connection.execute(
+        "SELECT history.id, left_ref, right_ref, message_id FROM history JOIN mailboxes ON mailboxes.id = mailbox"
+        " WHERE name = ? AND message_id != '' ORDER BY history.id",
+        (pack_name(name),),
+    )
+    return [
+        (number, side, unpack_ref(ref), unpack_text(message_id))
+        for number, left, right, message_id in rows
+        for side, ref in ((Side.LEFT, left), (Side.RIGHT, right))
+        if ref is not None and (side, unpack_ref(ref)) in wanted
     ]

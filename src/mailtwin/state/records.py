@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailtwin.model import Flags, Identity, MailboxName, Ref, Side
@@ -102,7 +102,10 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One thing done: when (seconds since 1970), in which run (None: outside of one), where, to which message, why."""
+    """One thing done: when (seconds since 1970), in which run (None: outside of one), where, to which message, why.
+
+    `number` rises with every line, and no line ever gets the number of another one.
+    """
 
     run: int | None
     at: float
@@ -112,3 +115,8 @@ class HistoryEntry:
     right: Ref | None
     detail: str
     message_id: str
+    number: int = field(default=0, compare=False)
+
+    def ref(self, side: Side) -> Ref | None:
+        """The message on `side`."""
+        return self.left if side is Side.LEFT else self.right

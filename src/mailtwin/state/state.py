@@ -11,7 +11,7 @@ import json
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +20,7 @@ from mailtwin.errors import StateError
 from mailtwin.model import MailboxName, Ref, Side
 from mailtwin.planner.operations import Base
 from mailtwin.state import checks, database, reading
-from mailtwin.state.changes import Change, Snapshot
+from mailtwin.state.changes import Change, Digest, Remark, Snapshot
 from mailtwin.state.codec import pack_name, pack_ref, pack_text, unpack_text
 from mailtwin.state.records import CopyRecord, HistoryEntry, Kept, MailboxRecord, RunRecord, StragglerRecord
 from mailtwin.state.writing import Transaction, forget_all, write
@@ -174,6 +174,7 @@ class State:
             mailbox = _mailbox(connection, name)
             forget_all(Transaction(connection, mailbox, self._run, self._now()))
             connection.execute("DELETE FROM stragglers WHERE mailbox = ?", (mailbox,))
+            connection.execute("DELETE FROM digests WHERE mailbox = ?", (mailbox,))
             connection.execute(
                 "UPDATE mailboxes SET known = 0, links = 0, left_validity = NULL, right_validity = NULL"
                 " WHERE name = ?",
@@ -210,6 +211,19 @@ class State:
         with self._writing() as connection:
             mailbox = _mailbox(connection, name, forgotten=forgotten)
             write(Transaction(connection, mailbox, self._run, self._now()), todo)
+
+    def annotate(self, name: MailboxName, remarks: Iterable[Remark]) -> None:
+        """Writes in one transaction what decides nothing: unlike `commit`, it does not make the mailbox known."""
+        todo = list(remarks)
+        if not todo:
+            return
+        with self._writing() as connection:
+            write(Transaction(connection, _row(connection, name), self._run, self._now()), todo)
+
+    def digests(self, name: MailboxName, side: Side) -> dict[Ref, Digest]:
+        """What was read of the messages of `name` on `side`."""
+        with self._reading() as connection:
+            return reading.digests(connection, name, side)
 
     def copies(self, name: MailboxName | None = None) -> list[CopyRecord]:
         """Open copies of one mailbox, or of all, with what tells a person which message it is."""
@@ -282,20 +296,37 @@ class State:
         ref: Ref | None = None,
         message_id: str | None = None,
         run: int | None = None,
+        operation: str | None = None,
+        since: float | None = None,
         limit: int = 1_000,
     ) -> list[HistoryEntry]:
         """The last `limit` lines of history, newest first.
 
-        Narrowed to a mailbox, to a message (its ref on either side, or its Message-ID), to a run.
+        Narrowed to a mailbox, to a message (its ref on either side, or its Message-ID), to a run, to one kind of
+        operation, to what was done `since` (seconds since 1970).
         """
         wanted: dict[str, Any] = {
             "mailbox": None if mailbox is None else pack_name(mailbox),
             "ref": None if ref is None else pack_ref(ref),
             "message_id": None if message_id is None else pack_text(message_id),
             "run": run,
+            "operation": operation,
+            "since": since,
         }
         with self._reading() as connection:
             return reading.history(connection, wanted, limit)
+
+    def named(self, message_id: str) -> set[tuple[MailboxName, Side, Ref]]:
+        """The messages that carry this Message-ID, as far as that was ever noted, under the present numbering."""
+        with self._reading() as connection:
+            return reading.named(connection, message_id)
+
+    def message_ids(
+        self, name: MailboxName, wanted: Collection[tuple[Side, Ref]]
+    ) -> list[tuple[int, Side, Ref, str]]:
+        """The Message-IDs that lines of history give to `wanted`: line number (rising), side, ref, Message-ID."""
+        with self._reading() as connection:
+            return reading.message_ids(connection, name, wanted)
 
     def check(self) -> list[str]:
         """What contradicts the invariants of the state, one sentence each; empty when all is well. Reads everything."""
@@ -402,6 +433,17 @@ def _begin(connection: sqlite3.Connection, how: str) -> None:
     connection.execute(how)
 
 
+def _row(connection: sqlite3.Connection, name: MailboxName) -> int:
+    """The row of mailbox `name`, whether it is known or only remarked upon."""
+    packed = pack_name(name)
+    row = connection.execute("SELECT id FROM mailboxes WHERE name = ?", (packed,)).fetchone()
+    if row is None:
+        row = connection.execute(
+            "INSERT INTO mailboxes (name, known) VALUES (?, 0) RETURNING id", (packed,)
+        ).fetchone()
+    return int(row[0])
+
+
 def _mailbox(connection: sqlite3.Connection, name: MailboxName, *, forgotten: bool = False) -> int:
     """The row of mailbox `name`, which is known from now on, unless it may stay `forgotten`."""
     packed = pack_name(name)
@@ -440,3 +482,4 @@ def _prune(connection: sqlite3.Connection, run: int) -> None:
             "DELETE FROM mailboxes WHERE known = 0 AND id NOT IN (SELECT DISTINCT mailbox FROM history)"
             " AND id NOT IN (SELECT DISTINCT mailbox FROM kept)"
         )
+        connection.execute("DELETE FROM digests WHERE mailbox NOT IN (SELECT id FROM mailboxes)")

@@ -19,6 +19,7 @@ from mailtwin.state.changes import (
     BeginRestore,
     Change,
     DropCopy,
+    DropDigests,
     DropKept,
     DropLink,
     DropSnapshot,
@@ -28,6 +29,7 @@ from mailtwin.state.changes import (
     ForgetAll,
     Note,
     ReplaceStraggler,
+    SaveDigests,
     SaveSnapshot,
     SetFlags,
     SetValidity,
@@ -74,6 +76,8 @@ _OUTLIVE_FORGETTING = (
     AddKept,
     BeginRestore,
     DropKept,
+    SaveDigests,
+    DropDigests,
 )
 
 
@@ -366,6 +370,37 @@ def _write_notes(transaction: Transaction, changes: Sequence[Note]) -> int:
     return 0
 
 
+def _save_digests(transaction: Transaction, changes: Sequence[SaveDigests]) -> int:
+    for change in changes:
+        side = change.side.value
+        transaction.many(
+            "INSERT OR REPLACE INTO digests (mailbox, side, ref, stamp, sha256, size, headers, message_id)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    side,
+                    pack_ref(ref),
+                    pack_text(digest.stamp),
+                    bytes.fromhex(digest.sha256),
+                    digest.size,
+                    digest.headers,
+                    pack_text(digest.message_id[:MESSAGE_ID_CHARS_MAX]),
+                )
+                for ref, digest in change.digests.items()
+            ),
+        )
+    return 0
+
+
+def _drop_digests(transaction: Transaction, changes: Sequence[DropDigests]) -> int:
+    for change in changes:
+        transaction.many(
+            "DELETE FROM digests WHERE mailbox = ? AND side = ? AND ref = ?",
+            ((change.side.value, pack_ref(ref)) for ref in change.refs),
+        )
+    return 0
+
+
 _TABLE: tuple[tuple[int, type, Callable[[Transaction, Sequence[Any]], int]], ...] = (
     (0, ForgetAll, forget_all),
     (1, SetValidity, _set_validities),
@@ -386,6 +421,8 @@ _TABLE: tuple[tuple[int, type, Callable[[Transaction, Sequence[Any]], int]], ...
     (5, Note, _write_notes),
     (6, SaveSnapshot, _save_snapshots),
     (6, DropSnapshot, _drop_snapshots),
+    (7, SaveDigests, _save_digests),
+    (7, DropDigests, _drop_digests),
 )
 """Each kind's lane (changes in one lane keep their order, lanes follow each other) and its function."""
 

@@ -241,6 +241,20 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What a store tells of one message without reading it: its flags and its arrival date as they are now.
+
+    `stamp`: while it stays the same, so do the message's bytes, as far as this store can vouch for that; "" when it
+    cannot. (An IMAP message is immutable under its UIDVALIDITY and UID, RFC 3501 section 2.3.1.1; of a file its number
+    and times tell.)
+    """
+
+    flags: Flags
+    date: datetime
+    stamp: str
+
+
+@dataclass(frozen=True, slots=True)
 class FlagChange:
     """Add and remove these flags on these messages."""
 
@@ -289,6 +303,14 @@ class Mailbox(ABC):
     @abstractmethod
     async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
         """The identities of those of `refs` that are still there and can be read."""
+
+    async def look(self, refs: Sequence[Ref]) -> Mapping[Ref, Look]:
+        """What can be told of those of `refs` that are still there, without reading them.
+
+        What is left out has to be read: a store that can tell nothing leaves all of them out.
+        """
+        del refs
+        return {}
 
     @abstractmethod
     def fetch(self, refs: Sequence[Ref], spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:

@@ -15,7 +15,7 @@ from mailtwin.imap import LiteralChunk, LiteralStart, responses
 from mailtwin.imap.quirks import is_substitute
 from mailtwin.model import Flags, Identity, Ref, identity_of
 from mailtwin.model.flags import make_flags
-from mailtwin.stores.base import Message, Spool
+from mailtwin.stores.base import Look, Message, Spool
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """The date of a message that has none."""
@@ -148,6 +148,37 @@ class Identities:
             self.nameless.add(item.uid)
         else:
             self.found[item.uid] = identity
+
+
+class Looks:
+    """Puts together what is told of messages without their bodies, which may come in several responses (rule R3).
+
+    `answered`: all whose flags and size were told; those of them that have a date are `found`.
+    """
+
+    def __init__(self, validity: int) -> None:
+        self.found: dict[Ref, Look] = {}
+        self.answered: set[Ref] = set()
+        self._validity = validity
+        self._facts: dict[int, _Facts] = {}
+
+    def take(self, item: responses.Fetch) -> None:
+        """Uses one response."""
+        if item.uid is None or item.uid in self.answered:
+            return
+        facts = self._facts.setdefault(item.uid, _Facts())
+        if item.flags is not None:
+            facts.flags = make_flags(item.flags)
+        facts.date = item.internal_date or facts.date
+        facts.size = item.size if item.size is not None else facts.size
+        if facts.flags is None or facts.size is None:
+            return
+        self.answered.add(item.uid)
+        del self._facts[item.uid]
+        if facts.date is not None:
+            # A server without a numbering does not say that a UID stands for one message.
+            stamp = f"{self._validity}:{facts.size}" if self._validity else ""
+            self.found[item.uid] = Look(facts.flags, facts.date, stamp)
 
 
 def _date_in(body: Spool) -> datetime:

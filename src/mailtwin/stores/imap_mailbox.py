@@ -29,8 +29,17 @@ from mailtwin.imap.quirks import window_of
 from mailtwin.model import Flags, Identity, Listing, MailboxName, Ref, UidSet, Vocabulary
 from mailtwin.model.flags import DELETED, make_flags
 from mailtwin.model.uidset import UID_MAX
-from mailtwin.stores.base import Delivery, DigestSpool, FlagChange, Mailbox, Message, Observation, Spool
-from mailtwin.stores.imap_bodies import EPOCH, Gathered, Identities
+from mailtwin.stores.base import (
+    Delivery,
+    DigestSpool,
+    FlagChange,
+    Look,
+    Mailbox,
+    Message,
+    Observation,
+    Spool,
+)
+from mailtwin.stores.imap_bodies import EPOCH, Gathered, Identities, Looks
 from mailtwin.stores.imap_delivery import ImapDelivery
 
 PORTIONS = (10**9, 20, 1)
@@ -146,6 +155,16 @@ class ImapMailbox(Mailbox):
             if message.error is None:
                 found[message.ref] = message.spool.identity()
         return found
+
+    async def look(self, refs: Sequence[Ref]) -> Mapping[Ref, Look]:
+        """Flags, dates and sizes. The stamp is the numbering and the size: bytes under a UID never change."""
+        selected = self.session.state.selected
+        assert selected is not None
+        looks = Looks(selected.uid_validity or 0)
+        attributes = ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE")
+        async for fetch in self._in_portions(refs, looks.answered, attributes):
+            await self._each(fetch, looks.take)
+        return looks.found
 
     async def _in_portions(
         self, refs: Iterable[Ref], answered: Container[Ref], attributes: tuple[str, ...]

@@ -35,6 +35,7 @@ from mailtwin.errors import (
 from mailtwin.model import Flags, Identity, Listing, MailboxName, Ref, UidSet
 from mailtwin.stores.base import (
     FlagChange,
+    Look,
     Mailbox,
     MailboxInfo,
     MailboxList,
@@ -53,11 +54,11 @@ from mailtwin.stores.layout import (
     detect,
     speaks_imap,
 )
-from mailtwin.stores.maildir_delivery import MaildirDelivery, MakeDurable
+from mailtwin.stores.maildir_delivery import MaildirDelivery, MakeDurable, date_of
 from mailtwin.stores.maildir_files import File, Files, Lookup
 from mailtwin.stores.maildir_names import MAILDIR_VOCABULARY, UniqueNames
 from mailtwin.stores.maildir_reading import PIECE_BYTES, Body
-from mailtwin.stores.maildir_scan import cursor_of
+from mailtwin.stores.maildir_scan import cursor_of, is_fresh
 
 SEPARATORS = (":", ";", "!", "-")
 VALIDITY = "maildir"
@@ -67,6 +68,7 @@ LEFTOVER_S_MAX = 36 * 3600
 """How old a file in `tmp/` must be to be somebody's leftover, by the Maildir convention."""
 
 IDENTIFY_GROUP = 200
+LOOK_GROUP = 2_000
 
 READ_AT_ONCE_BYTES = 1024 * 1024
 """Small messages are read in groups of this size, so that each does not cost a change of threads."""
@@ -349,6 +351,25 @@ class MaildirMailbox(Mailbox):
                 identities[ref] = identity
         return identities
 
+    async def look(self, refs: Sequence[Ref]) -> Mapping[Ref, Look]:
+        looks: dict[Ref, Look] = {}
+        lookup = self._files.lookup()
+        for at in range(0, len(refs), LOOK_GROUP):
+            group = refs[at : at + LOOK_GROUP]
+            looks |= await off_loop(partial(self._look, group, lookup, self._store.clock_ns()))
+        return looks
+
+    def _look(self, refs: Sequence[Ref], lookup: Lookup, now_ns: int) -> dict[Ref, Look]:
+        looks: dict[Ref, Look] = {}
+        for ref in refs:
+            try:
+                look = lookup.at(ref, lambda file: _look_at(file, now_ns))
+            except (MessageError, OSError):
+                continue  # reading it says why it cannot be had
+            if look is not None:
+                looks[ref] = look
+        return looks
+
     async def fetch(self, refs: Sequence[Ref], spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
         pending = deque(refs)
         lookup = self._files.lookup()
@@ -450,6 +471,15 @@ async def _message(opened: _Opened, spool: Spool) -> Message:
         except OSError as failure:
             error = MessageError(f"message {opened.ref} cannot be read: {failure.strerror or failure}")
     return Message(opened.ref, opened.flags, opened.date, spool, error)
+
+
+def _look_at(file: File, now_ns: int) -> Look:
+    """The stamp is the file's number, size and times. Renaming moves its change time too, so that a change of flags
+    costs reading it once more, and nobody can write into it unseen by setting the modification time back."""
+    status = file.path.stat()
+    times = f"{status.st_mtime_ns}:{status.st_ctime_ns}"
+    stamp = "" if is_fresh(status.st_ctime_ns, now_ns) else f"{status.st_ino}:{status.st_size}:{times}"
+    return Look(file.place.flags, date_of(status.st_mtime_ns), stamp)
 
 
 def _body(file: File) -> Body:

@@ -74,7 +74,7 @@ def scan_mailbox(directory: Path, separator: str, now_ns: int) -> Scan:
             stamps[name] = _stamp(directory / name)
             last[name] = _scan(directory / name, name, separator, odd)
         moved = [name for name in PREFERENCE if _stamp(directory / name) != stamps[name]]
-        fresh = [name for name in PREFERENCE if _is_fresh(stamps[name], now_ns)]
+        fresh = [name for name in PREFERENCE if is_fresh(stamps[name][2], now_ns)]
         pending = sorted({*moved, *fresh} if attempt == 0 else moved, key=list(PREFERENCE).index)
         if not pending:
             break
@@ -124,10 +124,11 @@ def _stamp(directory: Path) -> tuple[int, int, int]:
 
 
 def _cursor(stamps: list[tuple[int, int, int]], now_ns: int) -> str | None:
-    if any(_is_fresh(stamp, now_ns) for stamp in stamps):
+    if any(is_fresh(stamp[2], now_ns) for stamp in stamps):
         return None
     return " ".join(f"{device:x}:{inode:x}:{mtime_ns}" for device, inode, mtime_ns in stamps)
 
 
-def _is_fresh(stamp: tuple[int, int, int], now_ns: int) -> bool:
-    return stamp[2] > now_ns - GRAIN_NS
+def is_fresh(changed_ns: int, now_ns: int) -> bool:
+    """Whether another change could still leave the same time."""
+    return changed_ns > now_ns - GRAIN_NS

@@ -22,6 +22,7 @@ from mailtwin.model.flags import EVERYTHING
 from mailtwin.stores.base import (
     Delivery,
     FlagChange,
+    Look,
     Mailbox,
     MailboxInfo,
     MailboxList,
@@ -265,6 +266,16 @@ class MemoryStore(Store):
         for uid in uids:
             self.box(name).drop(uid)
 
+    def user_rots(self, name: MailboxName, uid: int, data: bytes) -> None:
+        """The bytes of a message turn into others under the same UID, which no server may let happen."""
+        box = self.box(name)
+        box.put(uid, replace(box.messages[uid], data=data))
+
+    def user_dates(self, name: MailboxName, uid: int, date: datetime) -> None:
+        """The arrival date of a message turns into another one."""
+        box = self.box(name)
+        box.put(uid, replace(box.messages[uid], date=date))
+
     def user_withholds(self, name: MailboxName, uid: int, withheld: bool = True) -> None:
         """The server stops (or begins again) to hand out this message; it stays listed."""
         box = self.box(name)
@@ -327,6 +338,13 @@ class MemoryMailbox(Mailbox):
 
     async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
         return {uid: _identity(message.data) for uid, message in self._present(refs) if not message.withheld}
+
+    async def look(self, refs: Sequence[Ref]) -> Mapping[Ref, Look]:
+        validity = self._box().validity
+        return {
+            uid: Look(message.flags, message.date, f"{validity}:{len(message.data)}")
+            for uid, message in self._present(refs)
+        }
 
     async def fetch(self, refs: Sequence[Ref], spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
         for uid, message in list(self._present(refs)):

@@ -570,6 +570,32 @@ async def identities_are_those_of_the_bytes(harness: Harness) -> None:
             assert identities[ref] == identity(data), data[:60]
 
 
+@_check
+async def a_look_tells_what_can_be_told_without_reading(harness: Harness) -> None:
+    """Flags and dates as they are now; a stamp that is the message's own, and stays the same while nobody writes."""
+    async with harness.inbox() as mailbox:
+        mails = [Mail(numbered(number), make_flags([SEEN] if number else [])) for number in range(3)]
+        refs = await deliver(mailbox, mails)
+        (gone,) = await deliver(mailbox, [Mail(numbered(9))])
+        await mailbox.remove([gone])
+        await harness.pass_time()
+        await mailbox.observe()
+        looks = await mailbox.look([*refs, gone])
+        again = await mailbox.look(refs)
+        bodies = await read(mailbox, refs)
+        assert set(looks) == set(refs)
+        assert looks == again
+        for ref in refs:
+            _, message = bodies[ref]
+            look = looks[ref]
+            assert look.stamp, f"no stamp for {ref}"
+            assert (look.flags, look.date) == (message.flags, message.date)
+        await mailbox.store_flags([FlagChange((refs[0],), make_flags([FLAGGED]), NO_FLAGS)])
+        changed = await mailbox.look(refs)
+        assert changed[refs[0]].flags == make_flags([FLAGGED])
+        assert [changed[ref] for ref in refs[1:]] == [looks[ref] for ref in refs[1:]]
+
+
 # --- flags and removal ----------------------------------------------------------------------------------------------
 
 

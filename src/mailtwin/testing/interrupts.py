@@ -18,6 +18,7 @@ from mailtwin.model import Flags, Identity, MailboxName, Ref
 from mailtwin.stores.base import (
     Delivery,
     FlagChange,
+    Look,
     Mailbox,
     MailboxList,
     Message,
@@ -101,6 +102,9 @@ class _InterruptingMailbox(Mailbox):
 
     async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
         return await self.mailbox.identify(refs)
+
+    async def look(self, refs: Sequence[Ref]) -> Mapping[Ref, Look]:
+        return await self.mailbox.look(refs)
 
     async def fetch(self, refs: Sequence[Ref], spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
         messages = self.mailbox.fetch(refs, spool)
