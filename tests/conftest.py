@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from mailtwin.testing.realservers import KINDS, Kind, RealServer, running
 
-# A deadline for one example measures the machine, not the code.
-settings.register_profile("mailtwin", deadline=None, print_blob=True)
+# A deadline for one example, or for making examples up, measures the machine, not the code.
+settings.register_profile(
+    "mailtwin", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("mailtwin")
 
 _SERVER_FIXTURES: Final = frozenset({*KINDS, "imap_server", "imap_server_kind"})

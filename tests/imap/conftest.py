@@ -17,7 +17,7 @@ from mailtwin.imap import Connection, Handle
 from mailtwin.imap import commands as c
 from mailtwin.imap.framing import Framer
 
-TRANSCRIPTS_MAX: Final = 12
+TRANSCRIPTS_MAX: Final = 6
 """Of one test: those that try hundreds of examples have the first few heard again."""
 
 EVERY_POSITION_BYTES_MAX: Final = 1_000

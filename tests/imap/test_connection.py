@@ -725,3 +725,11 @@ def test_whatever_a_server_says_only_our_errors_come_out(steps: list[bytes | c.C
     except (RemoteProtocolError, UnreachableError, ThrottledError):
         with pytest.raises((RemoteProtocolError, UnreachableError, ThrottledError)):
             talk.connection.next_event()
+
+
+def test_a_number_too_large_for_the_short_cut_is_one_lost_response() -> None:
+    talk = Talk(exists=3)
+    handle = talk.send(c.Fetch(UIDS, ("FLAGS",)))
+    talk.hear(b"* 4294967296 FETCH (UID 11)", b"* 1 FETCH (UID 12)", b"A2 OK")
+    assert handle.taken == 1
+    assert handle.incomplete

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.imap.test_commands import line
-from tests.imap.wire import in_every_way
+from tests.imap.wire import seen
 
 from mailtwin.errors import LocalProtocolError
 from mailtwin.imap import Connection, OpenRange, Received, Secret, sasl
@@ -56,8 +56,10 @@ def written(parts: tuple[Part, ...]) -> bytes:
 
 
 def read(encoder: Encoder) -> Response:
-    """The response that this would be if a server wrote it, however it is cut."""
-    (frame,) = in_every_way(written(encoder.finish()))
+    """The response that this would be if a server wrote it, in one piece or byte by byte."""
+    wire = written(encoder.finish())
+    (frame,) = seen([wire])
+    assert seen([wire[at : at + 1] for at in range(len(wire))]) == [frame]
     assert isinstance(frame, Frame)
     response = parse(frame)
     assert response == parse_plain(frame)
