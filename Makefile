@@ -8,17 +8,18 @@ SERVERS := .cache/servers/.fetched
 CODE := src tests
 WORKERS ?= 2
 
-.PHONY: help test check acceptance bench lint demo clean
+.PHONY: help test check acceptance bench bench-kernel lint demo clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make test        lint, types, import contracts and every test, with real Dovecot, Cyrus and Courier (root)'
-	@echo 'make check       the same without the real servers and the slow tests'
-	@echo 'make acceptance  20,000 messages through kill -9, pull, push and server to server (root; 15 minutes)'
-	@echo 'make bench       pull 20,000 messages (600 MB) with mailtwin and mbsync, in turn (root)'
-	@echo 'make lint        ruff, mypy and import contracts only'
-	@echo 'make demo        watch two mailboxes become one'
-	@echo 'make clean       remove the virtual environment and all caches'
+	@echo 'make test          lint, types, import contracts and every test, with real Dovecot, Cyrus and Courier (root)'
+	@echo 'make check         the same without the real servers and the slow tests'
+	@echo 'make acceptance    20,000 messages through kill -9, pull, push and server to server (root; 15 minutes)'
+	@echo 'make bench         pull 20,000 messages (600 MB) with mailtwin and mbsync, in turn (root)'
+	@echo 'make bench-kernel  the protocol kernel beside imaplib, IMAPClient and aioimaplib (1 minute)'
+	@echo 'make lint          ruff, mypy and import contracts only'
+	@echo 'make demo          watch two mailboxes become one'
+	@echo 'make clean         remove the virtual environment and all caches'
 
 test: lint $(SERVERS)
 	scripts/install-mbsync.sh
@@ -34,6 +35,9 @@ acceptance: $(SERVERS)
 bench: $(SERVERS)
 	scripts/install-mbsync.sh
 	$(BIN)/python bench/pull.py $(BENCH_ARGS)
+
+bench-kernel: $(INSTALLED)
+	$(BIN)/python bench/kernel.py $(BENCH_ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check $(CODE)

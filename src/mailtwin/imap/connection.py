@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -33,6 +34,7 @@ from mailtwin.errors import (
 )
 from mailtwin.imap import commands as c
 from mailtwin.imap.encode import Encoder
+from mailtwin.imap.fetchline import WIRE_LINE, fetch_of
 from mailtwin.imap.framing import Frame, Framer, LiteralChunk, LiteralStart
 from mailtwin.imap.outgoing import Handle, Outgoing
 from mailtwin.imap.parser import parse
@@ -86,6 +88,8 @@ class Connection:
         self.state = SessionState()
         self._framer = framer or Framer()
         self._in_flight: dict[str, Handle] = {}
+        # How many of each kind these are: what may join them depends on their kinds, however many there are.
+        self._kinds: Counter[type[c.Command]] = Counter()
         self._outgoing = Outgoing()
         self._exchange: Exchange | None = None
         self._exchange_begun = False
@@ -147,7 +151,7 @@ class Connection:
 
     def may_send(self, command: c.Command) -> bool:
         """Whether RFC 9051 section 5.5 lets `command` join those in flight."""
-        return may_follow(command, (handle.command for handle in self._in_flight.values()))
+        return may_follow(command, self._kinds)
 
     def send(self, command: c.Command) -> Handle:
         """Queues a command. Raises LocalProtocolError, with nothing queued, when it cannot be sent or written now."""
@@ -170,6 +174,7 @@ class Connection:
         self._outgoing.add(handle, encoder.finish())
         self._tags += 1
         self._in_flight[tag] = handle
+        self._kinds[type(command)] += 1
         self._idling = self._done_wanted = False
         self.state.began(command)
         return handle
@@ -205,6 +210,10 @@ class Connection:
         if self._dead is not None:
             raise self._dead
         try:
+            if self.state.selected is not None:
+                fetch = self._framer.short_cut(WIRE_LINE, fetch_of)
+                if fetch is not None:
+                    return self._listed(fetch)
             item = self._framer.next()
             if isinstance(item, Frame):
                 return self._dispatch(parse(item))
@@ -244,6 +253,13 @@ class Connection:
             _distrust_nonsense(resolved, takers)
         return Received(resolved, takers)
 
+    def _listed(self, fetch: Fetch) -> Received:
+        """`_untagged` for what the short cut brings: nothing in it is damaged, nothing is left to be read."""
+        if fetch.uid is None:
+            return self._untagged(fetch)
+        self.state.apply(fetch)
+        return Received(fetch, self._takers(fetch))
+
     def _untagged_status(self, status: Status) -> Received:
         self.state.apply(status)
         if status.word == "BYE":
@@ -270,6 +286,9 @@ class Connection:
         if status.word == "OK":
             self._check_exchange()
         del self._in_flight[status.tag]
+        self._kinds[type(handle.command)] -= 1
+        if not self._kinds[type(handle.command)]:
+            del self._kinds[type(handle.command)]
         handle.ended = True
         self._exchange = None
         limit = limit_of(status)
@@ -298,14 +317,27 @@ class Connection:
 
     # --- who takes what ---
 
-    def _heard(self) -> Iterator[Handle]:
+    def _heard(self) -> Iterable[Handle]:
         """The commands that the server may be answering by now: none behind a change of mailbox."""
-        for handle in self._in_flight.values():
-            yield handle
+        in_flight = self._in_flight.values()
+        if not any(Trait.SELECTS in kind.traits for kind in self._kinds):
+            return in_flight
+        heard: list[Handle] = []
+        for handle in in_flight:
+            heard.append(handle)
             if Trait.SELECTS in handle.command.traits:
-                return
+                break
+        return heard
 
     def _takers(self, response: Untagged | Status) -> tuple[Handle, ...]:
+        in_flight = self._in_flight
+        if len(in_flight) == 1:
+            # The usual case, and the one in which an answer has as many responses as a mailbox has messages.
+            (handle,) = in_flight.values()
+            if not handle.command.takes(response, handle.asked):
+                return ()
+            handle.taken += 1
+            return (handle,)
         takers: tuple[Handle, ...] = ()
         for handle in self._heard():
             if handle.command.takes(response, handle.asked):

@@ -14,7 +14,9 @@ Read next: `mailtwin.imap.parser`.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mailtwin.errors import RemoteProtocolError
 from mailtwin.imap.responses import Streamed
@@ -75,6 +77,7 @@ class LiteralChunk:
 
 
 FrameEvent = Frame | LiteralStart | LiteralChunk
+_Read = TypeVar("_Read")
 
 
 class Framer:
@@ -230,6 +233,23 @@ class Framer:
             event = self._advance(line)
             if event is not None:
                 return event
+
+    def short_cut(self, pattern: re.Pattern[bytes], read: Callable[[re.Match[bytes]], _Read | None]) -> _Read | None:
+        """The next response past `next`: what `read` makes of it, if it is a line that `pattern` matches.
+
+        None, and nothing moves, otherwise. `pattern` ends with the CRLF of a structured response and holds no other
+        line feed. A line that came in pieces was looked through before and is left to `next`: work stays linear.
+        """
+        start = self._start
+        if self._segments or self._scanned != start or self._failure is not None:
+            return None
+        match = pattern.match(self._buffer, start, self._end)
+        if match is None or match.end() - start - len(b"\r\n") > self._line_bytes_max:
+            return None
+        made = read(match)
+        if made is not None:
+            self._start = self._scanned = match.end()
+        return made
 
     def _next_chunk(self) -> LiteralChunk | None:
         count = min(self._stream_left, self._end - self._start)

@@ -48,7 +48,7 @@ class SequenceMap:
         """The server named both numbers of one message. What contradicts it is forgotten."""
         if not 0 < seq <= MESSAGES_MAX:
             return
-        missing = seq - len(self)
+        missing = seq - len(self._uids) + len(self._removed)
         if missing == 1:
             self._uids.append(uid)
             return
