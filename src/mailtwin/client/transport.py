@@ -62,7 +62,8 @@ class Wire(asyncio.BufferedProtocol):
             self._inflate(self._inflater)
         else:
             self._connection.received(nbytes)
-        if self._waiter is None and self._connection.unread >= READ_AHEAD_BYTES:
+        if self._connection.unread >= READ_AHEAD_BYTES:
+            # Also where somebody waits: TLS would fill the next buffer before that task runs, and `more` goes on.
             self.pause_reading()
         self.wake()
 
@@ -89,7 +90,7 @@ class Wire(asyncio.BufferedProtocol):
 
     def pump(self) -> None:
         """Writes what there is to write, as far as there is room. Raises StorageError when a body cannot be read."""
-        while self._writable and self._transport is not None:
+        while self._connection.has_to_send and self._writable and self._transport is not None:
             try:
                 data = self._connection.data_to_send()
             except OSError as error:

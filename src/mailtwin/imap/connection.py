@@ -145,6 +145,11 @@ class Connection:
         return not self._in_flight and not self._outgoing
 
     @property
+    def has_to_send(self) -> bool:
+        """Whether something waits to be written, be it for the server's `+`; else `data_to_send` is empty."""
+        return bool(self._outgoing)
+
+    @property
     def holding(self) -> Handle | None:
         """The command whose literal waits for the server's `+`."""
         return self._outgoing.holding

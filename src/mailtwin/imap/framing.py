@@ -234,7 +234,9 @@ class Framer:
             if event is not None:
                 return event
 
-    def short_cut(self, pattern: re.Pattern[bytes], read: Callable[[re.Match[bytes]], _Read | None]) -> _Read | None:
+    def short_cut(
+        self, pattern: re.Pattern[bytes], read: Callable[[re.Match[bytes]], _Read | None]
+    ) -> _Read | None:
         """The next response past `next`: what `read` makes of it, if it is a line that `pattern` matches.
 
         None, and nothing moves, otherwise. `pattern` ends with the CRLF of a structured response and holds no other
