@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, TypeAlias
 
 from mailtwin.client import login
@@ -76,29 +76,65 @@ class Session:
 
     @classmethod
     async def open(
-        cls, endpoint: Place, credentials: Credentials, *, timeouts: Timeouts | None = None
+        cls,
+        endpoint: Place,
+        credentials: Credentials,
+        *,
+        timeouts: Timeouts | None = None,
+        connection: Connection | None = None,
     ) -> Session:
         """Connects, starts TLS, logs in and gets acquainted, in as few round trips as the server allows.
 
-        Raises UnreachableError, TlsError, LoginError, ThrottledError or RemoteProtocolError.
+        `connection`: a fresh one, to see what it sees (`tap.Tapped`). Raises UnreachableError, TlsError, LoginError,
+        ThrottledError or RemoteProtocolError.
         """
+        session = await cls.greeted(endpoint, timeouts=timeouts, connection=connection)
+        await session.enter(credentials)
+        return session
+
+    @classmethod
+    async def greeted(
+        cls, endpoint: Place, *, timeouts: Timeouts | None = None, connection: Connection | None = None
+    ) -> Session:
+        """Connects and starts TLS as `endpoint` says, and nothing more: for tools. Arguments and errors as `open`."""
         timeouts = timeouts or Timeouts()
-        connection = Connection()
+        connection = connection or Connection()
         wire = await _reach(endpoint, connection, timeouts)
         session = cls(endpoint, connection, wire, timeouts)
-        try:
+        async with session._opening():
             await session._greet()
-            if connection.state.phase is Phase.NOT_AUTHENTICATED:
-                await login.authenticate(session, credentials)
-            await login.introduce(session)
-            if endpoint.compress and session.has("COMPRESS=DEFLATE"):
-                await session._compress()
-        except BaseException as error:
-            await session.abort()
-            if isinstance(error, MailtwinError) and not error.hint:
-                error.hint = wire.remark()
-            raise
         return session
+
+    async def log_in(self, credentials: Credentials) -> None:
+        """Logs in, unless the greeting said that we are. Raises as `open` does, and drops the connection then."""
+        async with self._opening():
+            if self.state.phase is Phase.NOT_AUTHENTICATED:
+                await login.authenticate(self, credentials)
+
+    async def enter(self, credentials: Credentials) -> None:
+        """The second half of `open`: logs in and gets acquainted. Raises as `open` does."""
+        await self.log_in(credentials)
+        async with self._opening():
+            await login.introduce(self)
+            if self.endpoint.compress and self.has("COMPRESS=DEFLATE"):
+                await self._compress()
+
+    def hand_over(self) -> Wire:
+        """The connection itself, for a tool that speaks from here on; the session is over. Nothing may be in flight."""
+        assert not self._busy
+        assert self._error is None
+        self._error = UnreachableError(f"{self.endpoint.host}: the connection was handed over")
+        return self._wire
+
+    @asynccontextmanager
+    async def _opening(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        except BaseException as error:
+            await self.abort()
+            if isinstance(error, MailtwinError) and not error.hint:
+                error.hint = self._wire.remark()
+            raise
 
     # --- what is known ---
 

@@ -1,4 +1,4 @@
-"""`python -m mailtwin.imap parse`: what a server said, as JSON.
+"""`python -m mailtwin.imap parse`: what a server said, as JSON; and the door to `talk`, a conversation with one.
 
     python -m mailtwin.imap parse [--split N] [--hold BYTES] < bytes-of-a-server > responses.jsonl
 
@@ -18,12 +18,14 @@ a small multiple of it.
 Exit codes: 0; 1 when the input ends in the middle of a response, or breaks a limit so that nothing behind can be told
 apart (the last object says so); 2 for wrong arguments.
 
-The only module of `mailtwin.imap` that reads, writes or exits.
+The only module of `mailtwin.imap` that reads, writes or exits. `talk` needs sockets, threads and a terminal, so it is a
+program on another floor (`mailtwin.talk`), found by its name when it is asked for and never imported.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -60,6 +62,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="BYTES",
         help="print large literals up to this sum per response, else their size and SHA-256 (default: 64 MiB)",
     )
+    commands.add_parser("talk", help="speak IMAP with a server at the keyboard", add_help=False)
     return parser.parse_args(argv)
 
 
@@ -83,6 +86,9 @@ def _write(sink: BinaryIO, responses: Iterable[dict[str, Json]]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the tool; the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["talk"]:
+        return _talk(argv[1:])
     arguments = _arguments(argv)
     with (
         open(0, "rb", buffering=0, closefd=False) as source,
@@ -94,6 +100,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Whoever read the output has seen enough.
             return 1
     return 0 if whole else 1
+
+
+def _talk(argv: Sequence[str]) -> int:
+    code: int = importlib.import_module("mailtwin.talk.__main__").main(argv)
+    return code
 
 
 if __name__ == "__main__":

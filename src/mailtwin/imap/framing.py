@@ -43,6 +43,12 @@ _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"|[()]', re.DOTALL)
 _PADDING = b"\0\r"
 
 
+def announced(line: bytes) -> int | None:
+    """The size of the literal that a line of a structured response, without its end, announces; None: there is none."""
+    marker = _LITERAL.search(line[-_LITERAL_TAIL_BYTES:])
+    return None if marker is None else int(marker[2])
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One whole response without its final CRLF.
