@@ -400,3 +400,41 @@ async def test_ctrl_c_while_waiting(tmp_path: Path) -> None:
             await read_until(ours, "S: T2 OK")
             process.kill()
             await process.wait()
+
+
+async def test_a_response_is_typed_without_echo(tmp_path: Path) -> None:
+    script: list[Step] = [
+        b"* OK hi\r\n",
+        "T1 AUTHENTICATE LOGIN",
+        b"+ VXNlcm5hbWU6\r\n",
+        "am9l",
+        b"+ UGFzc3dvcmQ6\r\n",
+        "dGlnZXItbGlseQ==",
+        b"T1 NO not tiger-lily (dGlnZXItbGlseQ==)\r\n",
+        "T2 LOGOUT",
+        b"T2 OK\r\n",
+    ]
+    async with scripted(script) as endpoint:
+        with terminal() as (ours, theirs):
+            process = await asyncio.create_subprocess_exec(
+                *COMMAND,
+                "--no-login",
+                f"imap://user@127.0.0.1:{endpoint.port}/",
+                env=environ(tmp_path),
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+                preexec_fn=take_terminal,
+            )
+            shown = await read_until(ours, "> ")
+            os.write(ours, b"AUTHENTICATE LOGIN\n")
+            shown += await read_until(ours, "\r\n+ ")
+            os.write(ours, b"am9l\n")
+            shown += await read_until(ours, "S: + UGFzc3dvcmQ6\r\n+ ")
+            os.write(ours, b"dGlnZXItbGlseQ==\n")
+            shown += await read_until(ours, "S: T1 NO not *** (***)\r\n> ")
+            os.write(ours, b"\x04")
+            shown += await read_until(ours, "S: T2 OK")
+            assert await process.wait() == ExitCode.OK
+    assert "am9l" not in shown
+    assert "dGlnZXItbGlseQ" not in shown

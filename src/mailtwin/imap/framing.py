@@ -41,6 +41,7 @@ _LITERAL_TAIL_BYTES = 64
 _STRUCTURED = re.compile(rb"\*(?![ \t]*(?:(?:OK|NO|BAD|BYE|PREAUTH)(?:[ \t\[]|\Z)|\[|\Z))", re.IGNORECASE)
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"|[()]', re.DOTALL)
 _PADDING = b"\0\r"
+_CRLF_BYTES = len(b"\r\n")
 
 
 def announced(line: bytes) -> int | None:
@@ -252,11 +253,14 @@ class Framer:
         if self._segments or self._scanned != start or self._failure is not None:
             return None
         match = pattern.match(self._buffer, start, self._end)
-        if match is None or match.end() - start - len(b"\r\n") > self._line_bytes_max:
+        if match is None:
+            return None
+        end = match.end()
+        if end - start - _CRLF_BYTES > self._line_bytes_max:
             return None
         made = read(match)
         if made is not None:
-            self._start = self._scanned = match.end()
+            self._start = self._scanned = end
         return made
 
     def _next_chunk(self) -> LiteralChunk | None:

@@ -33,7 +33,8 @@ from mailtwin.talk.screen import Screen, View
 VARIABLE = "MAILTWIN_PASSWORD"
 
 
-def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m mailtwin.imap talk",
         description="Speak IMAP with a server, and see all that is said, without passwords.",
@@ -58,7 +59,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--no-history", action="store_true", help="neither read nor write the history of commands"
     )
-    return parser.parse_args(argv)
+    return parser
 
 
 def _settings(arguments: argparse.Namespace) -> ImapSettings:
@@ -122,7 +123,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the tool; the exit code."""
-    arguments = _arguments(sys.argv[1:] if argv is None else argv)
+    arguments = make_parser().parse_args(argv)
     try:
         return run(arguments)
     except MailtwinError as error:
