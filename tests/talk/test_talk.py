@@ -16,6 +16,7 @@ from tests.cli.test_terminal import read_until, take_terminal, terminal
 from tests.client.scripted import AUTHORITY, Hear, Stall, Step, scripted, server_tls
 
 from mailtwin.errors import ExitCode
+from mailtwin.model.limits import LINE_BYTES_MAX
 from mailtwin.testing.manners import PLAIN, Manners
 from mailtwin.testing.realservers import RealServer
 from mailtwin.testing.simmail import SimMail
@@ -162,8 +163,10 @@ async def test_starttls_by_hand(tmp_path: Path) -> None:
     assert "S: T2 OK" in out
 
 
-async def run_script(tmp_path: Path, script: list[Step], *typed: str) -> tuple[int, str, str]:
-    async with scripted(script) as endpoint:
+async def run_script(
+    tmp_path: Path, script: list[Step], *typed: str, whole: bool = True
+) -> tuple[int, str, str]:
+    async with scripted(script, whole=whole) as endpoint:
         address = f"imap://user@127.0.0.1:{endpoint.port}/"
         return await talk(tmp_path, typed, "--no-login", address, password=None)
 
@@ -206,6 +209,35 @@ async def test_a_server_that_breaks_the_protocol_is_shown(tmp_path: Path) -> Non
     code, out, _ = await run_script(tmp_path, script, "NOOP")
     assert code == ExitCode.OK
     assert "S: T9 OK whose?\nS: * \\x07 [ends in LF without CR]\n" in out
+
+
+async def test_bytes_that_are_no_text_go_through(tmp_path: Path) -> None:
+    script: list[Step] = [
+        b"* OK hi\r\n",
+        Hear(b"T1 SELECT \xff\xc3\xa9\r\n"),
+        b"T1 NO \xff\xc3\xa9\r\n",
+        "T2 LOGOUT",
+        b"T2 OK\r\n",
+    ]
+    async with scripted(script) as endpoint:
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            "--no-login",
+            f"imap://user@127.0.0.1:{endpoint.port}/",
+            env=environ(tmp_path),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(30):
+            out, _ = await process.communicate(b"SELECT \xff\xc3\xa9\n")
+    assert "C: T1 SELECT \\xffé\nS: T1 NO \\xffé\n" in out.decode()
+
+
+async def test_an_endless_line_ends_it(tmp_path: Path) -> None:
+    script: list[Step] = [b"* OK hi\r\n", "T1 NOOP", b"* " + b"x" * (LINE_BYTES_MAX + 2), Stall()]
+    code, _, notes = await run_script(tmp_path, script, "NOOP", whole=False)
+    assert code == ExitCode.PROTOCOL
+    assert "a line of more than" in notes
 
 
 async def test_bye_ends_it(tmp_path: Path) -> None:

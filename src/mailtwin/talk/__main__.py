@@ -10,6 +10,7 @@ The password is taken from `MAILTWIN_PASSWORD`, else asked for on a terminal. Ex
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -100,6 +101,10 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     settings = _settings(arguments)
     place = place_of(settings)
     who = None if arguments.no_login else _credentials(settings)
+    # Bytes that are no text go through, and what a terminal of another character set cannot show is escaped.
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
     redactor, knowledge = Redactor(), Knowledge()
     if who is not None:
         redactor.know(who)

@@ -52,12 +52,21 @@ class Ear:
         self.status: Status | None = None
         self.go_on = False
         self.bye = False
+        self.failure: MailtwinError | None = None
         self.on_tagged: Callable[[Status], bool] = lambda _: False
         self._redactor = redactor
         self._knowledge = knowledge
 
     def heard(self, data: bytes) -> None:
-        """The server sent these bytes. Raises RemoteProtocolError for a response beyond all limits."""
+        """The server sent these bytes; `failure` is why they, and all that follow, cannot be told apart any more."""
+        if self.failure is not None:
+            return
+        try:
+            self._hear(data)
+        except MailtwinError as error:
+            self.failure = error
+
+    def _hear(self, data: bytes) -> None:
         self.screen.parsed(data)
         for piece in self.hearing.feed(data):
             self.screen.heard(piece)
@@ -92,7 +101,6 @@ class Mouth:
         self._outgoing: deque[bytes] = deque()
         self._left = b""
         self.eof = False
-        self.failure: MailtwinError | None = None
 
     @property
     def has_to_send(self) -> bool:
@@ -109,11 +117,7 @@ class Mouth:
 
     def receive_data(self, data: bytes, /) -> None:
         """See `Machine`."""
-        try:
-            if self.failure is None:
-                self._ear.heard(data)
-        except MailtwinError as error:
-            self.failure = error
+        self._ear.heard(data)
 
     def receive_eof(self) -> None:
         """See `Machine`."""
@@ -229,8 +233,8 @@ class Line:
             while not self._mouth.eof:
                 wire.pump()
                 wire.check()
-                if self._mouth.failure is not None:
-                    raise self._mouth.failure
+                if self._ear.failure is not None:
+                    raise self._ear.failure
                 if self._tls_due:
                     await self._start_tls(wire)
                     self._tls_due = False

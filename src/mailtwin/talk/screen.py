@@ -38,6 +38,8 @@ class View(Enum):
 
 def printable(text: str) -> str:
     """`text` without a character that does anything to a terminal."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() or char == "\t" else _escape(char) for char in text)
 
 
@@ -105,7 +107,7 @@ class Screen:
 
     def partial(self, data: bytes) -> None:
         """The connection ended in the middle of these bytes."""
-        for line in filter(None, data.split(b"\n")):
+        for line in filter(None, data[:LITERAL_SHOWN_BYTES].split(b"\n")):
             self._raw(f"S: {self._shown(line)} [not complete]")
 
     def note(self, text: str) -> None:
