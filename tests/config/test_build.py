@@ -9,7 +9,8 @@ import pytest
 
 from mailtwin.client import Place, Tunnel
 from mailtwin.config.address import parse_address
-from mailtwin.config.build import Login, build_pair, default_state_dir, with_stand_ins
+from mailtwin.config.build import Login, build_pair, with_stand_ins
+from mailtwin.config.places import default_state_dir
 from mailtwin.config.settings import Auth, ImapSettings, PairSettings, Tls
 from mailtwin.errors import ConfigurationError, SecretError
 from mailtwin.model import INBOX, MailboxName, Side

@@ -6,7 +6,7 @@ import sys
 
 from mailtwin.imap import Secret, sasl
 from mailtwin.imap import commands as c
-from mailtwin.imap.commands import acl, metadata, notify, ordered, quota, raw, revising, switches
+from mailtwin.imap.commands import acl, metadata, notify, ordered, quota, revising, switches
 from mailtwin.imap.commands.base import Command
 from mailtwin.model import UidSet
 
@@ -59,7 +59,6 @@ SAMPLES: tuple[Command, ...] = (
     quota.GetQuota(),
     quota.GetQuotaRoot("x"),
     quota.SetQuota("", {"STORAGE": 512}),
-    raw.Raw((b"X",)),
     revising.Replace(3, c.Append.of("x", b"")),
     revising.StoreLabels(UIDS, "+", frozenset({"x"})),
     switches.Compress(),

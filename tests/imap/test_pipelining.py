@@ -12,7 +12,7 @@ from mailtwin.imap.pipelining import RULES, Trait, may_follow
 
 # Neither before nor behind anything.
 LONELY = {
-    "Authenticate", "Compress", "Idle", "Login", "Logout", "Raw", "StartTls", "Unauthenticate",
+    "Authenticate", "Compress", "Idle", "Login", "Logout", "StartTls", "Unauthenticate",
 }  # fmt: skip
 # Behind nothing; what changes messages is not sent behind them.
 SELECTING = {"Close", "Examine", "Select", "Unselect"}

@@ -16,7 +16,7 @@ from mailtwin.errors import LocalProtocolError
 from mailtwin.imap import Connection
 from mailtwin.imap import commands as c
 from mailtwin.imap import responses as r
-from mailtwin.imap.commands import acl, metadata, notify, ordered, quota, raw, revising, switches
+from mailtwin.imap.commands import acl, metadata, notify, ordered, quota, revising, switches
 from mailtwin.imap.encode import Dialect
 from mailtwin.imap.extensions import Acl
 
@@ -87,8 +87,6 @@ WRITTEN: list[tuple[c.Command, bytes]] = [
     (switches.Compress(), b"COMPRESS DEFLATE"),
     (switches.Unauthenticate(), b"UNAUTHENTICATE"),
     (switches.GetJmapAccess(), b"GETJMAPACCESS"),
-    (raw.Raw((b"X-PING 1",)), b"X-PING 1"),
-    (raw.Raw(("X-É (".encode(), b"a\r\n\0", b")")), b"X-\xc3\x89 ({4}\r\n<hold>a\r\n\0)"),
 ]  # fmt: skip
 
 
@@ -107,7 +105,7 @@ def test_a_session_that_does_not_use_them_does_not_import_them() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     rare = {
         f"mailtwin.imap.commands.{name}"
-        for name in ("acl", "metadata", "notify", "ordered", "quota", "raw", "revising", "switches")
+        for name in ("acl", "metadata", "notify", "ordered", "quota", "revising", "switches")
     }
     rare |= {
         f"mailtwin.imap.{name}"
@@ -286,21 +284,3 @@ def test_rights_survive_the_wire(entries: list[tuple[str, str]]) -> None:
     response = say(b'* ACL "x"' + words)
     assert isinstance(response, r.Other)
     assert response.value == Acl(b"x", tuple((name.encode(), rights) for name, rights in entries))
-
-
-@pytest.mark.parametrize("text", [b"NOOP\r\nA2 DELETE INBOX", b"a\nb", b"a\0b"])
-def test_a_line_of_somebody_else_stays_one_line(text: bytes) -> None:
-    with pytest.raises(LocalProtocolError):
-        line(raw.Raw((text,)))
-
-
-def test_a_raw_command_takes_whatever_comes() -> None:
-    connection = Connection()
-    connection.receive_data(b"* OK hi\r\n")
-    connection.next_event()
-    handle = connection.send(raw.Raw((b"X-PING",)))
-    assert bytes(connection.data_to_send()) == b"A1 X-PING\r\n"
-    connection.receive_data(b"* X-PONG 1\r\n* 3 EXISTS\r\nA1 OK done\r\n")
-    while not handle.ended:
-        connection.next_event()
-    assert handle.taken == 2

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from mailtwin.client.endpoint import Credentials
 from mailtwin.errors import MailtwinError
+from mailtwin.imap import Secret
 
 MASK = "***"
 _RUN = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
@@ -19,15 +20,36 @@ _PIECE = 8
 """So many characters of base64 in common with what was sent, and it is a piece of it."""
 
 
+class Mask:
+    """Takes one secret out of any number of texts."""
+
+    __slots__ = ("_forms", "_sent")
+
+    def __init__(self, user: str, secret: Secret) -> None:
+        word = secret.reveal()
+        self._forms: tuple[str, ...] = (word.replace("\\", "\\\\").replace('"', '\\"'), word) if word else ()
+        self._sent = _pieces(user, word) if word else frozenset()
+
+    @classmethod
+    def of_response(cls, base64_text: str) -> Mask:
+        """For a SASL response of which nothing is known but how it was written."""
+        mask = cls("", Secret(""))
+        mask._forms = (base64_text,)
+        mask._sent = frozenset(_windows(base64_text.rstrip("=")))
+        return mask
+
+    def __call__(self, text: str) -> str:
+        """`text` without the secret, in any form in which it was sent."""
+        for form in self._forms:
+            text = text.replace(form, MASK)
+        if not self._sent:
+            return text
+        return _RUN.sub(lambda found: found[0] if self._sent.isdisjoint(_windows(found[0])) else MASK, text)
+
+
 def masked(text: str, who: Credentials) -> str:
     """`text` without the secret of `who` in any form that was ever sent."""
-    secret = who.secret.reveal()
-    if not secret:
-        return text
-    for form in (secret.replace("\\", "\\\\").replace('"', '\\"'), secret):
-        text = text.replace(form, MASK)
-    sent = _pieces(who.user, secret)
-    return _RUN.sub(lambda found: found[0] if sent.isdisjoint(_windows(found[0])) else MASK, text)
+    return Mask(who.user, who.secret)(text)
 
 
 def clean(error: MailtwinError, who: Credentials) -> None:

@@ -14,7 +14,7 @@ Not here: what a login is made of (`login`), bytes and sockets (`transport`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final, TypeAlias
 
@@ -77,29 +77,32 @@ class Session:
 
     @classmethod
     async def open(
-        cls, endpoint: Place, credentials: Credentials, *, timeouts: Timeouts | None = None
+        cls,
+        endpoint: Place,
+        credentials: Credentials,
+        *,
+        timeouts: Timeouts | None = None,
+        connection: Connection | None = None,
     ) -> Session:
         """Connects, starts TLS, logs in and gets acquainted, in as few round trips as the server allows.
 
-        Raises UnreachableError, TlsError, LoginError, ThrottledError or RemoteProtocolError.
+        `connection`: a fresh one, to see what it sees (`tap.Tapped`). Raises UnreachableError, TlsError, LoginError,
+        ThrottledError or RemoteProtocolError.
         """
-        session = await cls.connect(endpoint, timeouts=timeouts)
+        session = await cls.greeted(endpoint, timeouts=timeouts, connection=connection)
         try:
-            await session.get_acquainted(credentials)
+            await session.enter(credentials)
         except login.NamespaceEndsIt:
             # Quirk "namespace-ends-the-session": once more, without that question.
-            session = await cls.connect(endpoint, timeouts=timeouts)
-            await session.get_acquainted(credentials, ask_namespace=False)
+            session = await cls.greeted(endpoint, timeouts=timeouts)
+            await session.enter(credentials, ask_namespace=False)
         return session
 
     @classmethod
-    async def connect(
+    async def greeted(
         cls, endpoint: Place, *, timeouts: Timeouts | None = None, connection: Connection | None = None
     ) -> Session:
-        """Connects, reads the greeting and starts TLS; nobody is logged in yet, unless the server greets with PREAUTH.
-
-        `connection` takes the place of a new one, for who wants to hear what is said. Raises as `open`.
-        """
+        """Connects and starts TLS as `endpoint` says, and nothing more: for tools. Arguments and errors as `open`."""
         timeouts = timeouts or Timeouts()
         connection = connection or Connection()
         wire = await _reach(endpoint, connection, timeouts)
@@ -108,24 +111,31 @@ class Session:
             await session._greet()
         return session
 
-    async def get_acquainted(self, credentials: Credentials, *, ask_namespace: bool = True) -> None:
-        """What is left of `open` after `connect`: the login, the introductions, the compression. Raises as `open`."""
+    async def log_in(self, credentials: Credentials) -> None:
+        """Logs in, unless the greeting said that we are. Raises as `open` does, and drops the connection then."""
         async with self._opening():
-            await self.log_in(credentials)
+            if self.state.phase is Phase.NOT_AUTHENTICATED:
+                await login.authenticate(self, credentials)
+
+    async def enter(self, credentials: Credentials, *, ask_namespace: bool = True) -> None:
+        """The second half of `open`: logs in and gets acquainted. Raises as `open` does."""
+        await self.log_in(credentials)
+        async with self._opening():
             await login.introduce(self, ask_namespace=ask_namespace)
             if takes_one_at_a_time(self.state.server_name):
                 self.pipeline_max = 1
             if self.endpoint.compress and self.has("COMPRESS=DEFLATE"):
                 await self._compress()
 
-    async def log_in(self, credentials: Credentials) -> None:
-        """Logs in, unless the server did that by itself (PREAUTH). Raises LoginError and as `open`."""
-        if self.state.phase is Phase.NOT_AUTHENTICATED:
-            await login.authenticate(self, credentials)
+    def hand_over(self) -> Wire:
+        """The connection itself, for a tool that speaks from here on; the session is over. Nothing may be in flight."""
+        assert not self._busy
+        assert self._error is None
+        self._error = UnreachableError(f"{self.endpoint.host}: the connection was handed over")
+        return self._wire
 
     @asynccontextmanager
-    async def _opening(self) -> AsyncIterator[None]:
-        """What fails while a session is being opened leaves none behind."""
+    async def _opening(self) -> AsyncGenerator[None, None]:
         try:
             yield
         except BaseException as error:

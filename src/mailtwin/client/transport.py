@@ -15,7 +15,7 @@ import socket
 import ssl
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from mailtwin.client.endpoint import Endpoint
 from mailtwin.client.failures import certificates_failure, connect_failure
@@ -30,10 +30,44 @@ READ_AHEAD_BYTES: Final = 128 * 1024
 WRITE_BUFFER_BYTES: Final = 256 * 1024
 
 
+class Machine(Protocol):
+    """What a `Wire` moves bytes for: a `Connection`, as far as a wire has to know it."""
+
+    @property
+    def unread(self) -> int:
+        """Bytes received and not used yet."""
+
+    @property
+    def has_to_send(self) -> bool:
+        """Whether something waits to be written."""
+
+    @property
+    def holding(self) -> object | None:
+        """What waits for the server's `+`, if anything does."""
+
+    def get_buffer(self) -> memoryview:
+        """Free space to receive into."""
+
+    def received(self, count: int, /) -> None:
+        """`count` bytes were written into the last `get_buffer()`."""
+
+    def receive_data(self, data: bytes, /) -> None:
+        """These bytes were received."""
+
+    def receive_eof(self) -> None:
+        """There will be no more."""
+
+    def take_unread(self) -> bytes:
+        """Removes and returns what was received and not used."""
+
+    def data_to_send(self) -> bytes | memoryview:
+        """The next bytes to write; empty when there are none now."""
+
+
 class Wire(asyncio.BufferedProtocol):
     """The protocol that asyncio drives, and the few things that the session does with it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Machine) -> None:
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -87,6 +121,12 @@ class Wire(asyncio.BufferedProtocol):
         self.wake()
 
     # --- called by the session ---
+
+    def use(self, machine: Machine) -> None:
+        """From here on all bytes are for, and from, `machine`; what is unread stays behind."""
+        self._connection = machine
+        if self._ended:
+            machine.receive_eof()
 
     def pump(self) -> None:
         """Writes what there is to write, as far as there is room. Raises StorageError when a body cannot be read."""

@@ -7,25 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
-from mailtwin.client import Credentials, Endpoint, Place, Secret, Tunnel
-from mailtwin.config.address import in_home
+from mailtwin.client import Credentials, Secret
 from mailtwin.config.globs import selector
+from mailtwin.config.places import default_state_dir, place_of
 from mailtwin.config.secrets import Ask, find_secret
-from mailtwin.config.settings import ImapSettings, MaildirSettings, PairSettings, StoreSettings, Tls
+from mailtwin.config.settings import ImapSettings, MaildirSettings, PairSettings, StoreSettings
 from mailtwin.engine import Pair
 from mailtwin.engine.pair import Keeping
 from mailtwin.model import Side
 from mailtwin.planner import NameMap
 from mailtwin.state import state_path
 from mailtwin.stores.base import Store
-
-_SECURITY: Mapping[Tls, Literal["tls", "starttls", "plain"]] = {
-    Tls.IMPLICIT: "tls",
-    Tls.STARTTLS: "starttls",
-    Tls.OFF: "plain",
-}
 
 
 @dataclass(slots=True)
@@ -87,17 +80,6 @@ def build_pair(
     return Built(settings, pair, state_path(directory, left.address, right.address), tuple(logins))
 
 
-def default_state_dir() -> Path:
-    """Where states are kept: `mailtwin` in `$XDG_STATE_HOME`, else in `~/.local/state`. Raises ConfigurationError."""
-    import platformdirs
-
-    return in_home(
-        lambda: platformdirs.user_state_path("mailtwin"),
-        "There is no place for the state",
-        hint="Set HOME or XDG_STATE_HOME, or name a directory with --state-dir.",
-    )
-
-
 def _build_store(
     settings: StoreSettings, login_for: Callable[[ImapSettings], Login], logins: list[Login]
 ) -> Store:
@@ -115,23 +97,6 @@ def _build_store(
     login = login_for(settings)
     logins.append(login)
     return ImapStore(place_of(settings), login.find, settings.user)
-
-
-def place_of(settings: ImapSettings) -> Place:
-    """Where to connect to."""
-    if settings.tunnel is not None:
-        line = settings.tunnel
-        command = ("/bin/sh", "-c", line) if isinstance(line, str) else line
-        return Tunnel(command, settings.host, settings.compress)
-    return Endpoint(
-        settings.host,
-        settings.port,
-        _SECURITY[settings.tls],
-        settings.ca_file,
-        # Asked for in so many words: an address of that kind says tls=off, a configuration tls = "off".
-        allow_plain=settings.tls is Tls.OFF,
-        compress=settings.compress,
-    )
 
 
 def with_stand_ins(built: Built, *, agreed: bool) -> Built:

@@ -1,4 +1,4 @@
-"""`python -m mailtwin.imap parse`: what a server said, as JSON.
+"""`python -m mailtwin.imap parse`: what a server said, as JSON; and the door to `talk`, a conversation with one.
 
     python -m mailtwin.imap parse [--split N] [--hold BYTES] < bytes-of-a-server > responses.jsonl
 
@@ -18,20 +18,17 @@ a small multiple of it.
 Exit codes: 0; 1 when the input ends in the middle of a response, or breaks a limit so that nothing behind can be told
 apart (the last object says so); 2 for wrong arguments.
 
-    python -m mailtwin.imap talk URL
-
-is an interactive session, see `mailtwin.cli.talk`: it needs what stands on the kernel, and is found by its name alone.
-
-The only module of `mailtwin.imap` that reads, writes or exits.
+The only module of `mailtwin.imap` that reads, writes or exits. `talk` needs sockets, threads and a terminal, so it is a
+program on another floor (`mailtwin.talk`), found by its name when it is asked for and never imported.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from importlib import import_module
 from typing import BinaryIO
 
 from mailtwin.imap.jsonlines import HELD_BYTES_MAX, Json, Reader
@@ -56,7 +53,6 @@ def _at_least_one(text: str) -> int:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m mailtwin.imap", description="Looks into IMAP.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("talk", help="an interactive session that shows everything", add_help=False)
     parse = commands.add_parser("parse", help="print what a server said as JSON, one response per line")
     parse.add_argument("--split", type=_at_least_one, metavar="N", help="take the input in pieces of N bytes")
     parse.add_argument(
@@ -66,6 +62,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="BYTES",
         help="print large literals up to this sum per response, else their size and SHA-256 (default: 64 MiB)",
     )
+    commands.add_parser("talk", help="speak IMAP with a server at the keyboard", add_help=False)
     return parser.parse_args(argv)
 
 
@@ -89,10 +86,10 @@ def _write(sink: BinaryIO, responses: Iterable[dict[str, Json]]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the tool; the exit code."""
-    words = sys.argv[1:] if argv is None else argv
-    if words[:1] == ["talk"]:
-        return int(import_module("mailtwin.cli.talk").main(words[1:]))
-    arguments = _arguments(words)
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["talk"]:
+        return _talk(argv[1:])
+    arguments = _arguments(argv)
     with (
         open(0, "rb", buffering=0, closefd=False) as source,
         open(1, "wb", buffering=0, closefd=False) as sink,
@@ -103,6 +100,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Whoever read the output has seen enough.
             return 1
     return 0 if whole else 1
+
+
+def _talk(argv: Sequence[str]) -> int:
+    code: int = importlib.import_module("mailtwin.talk.__main__").main(argv)
+    return code
 
 
 if __name__ == "__main__":

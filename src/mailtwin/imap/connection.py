@@ -22,7 +22,7 @@ import base64
 import binascii
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final, TypeAlias
 
 from mailtwin.errors import (
@@ -68,6 +68,10 @@ class Received:
 
     response: Response
     takers: tuple[Handle, ...] = ()
+
+
+_new = Received.__new__
+_set_response, _set_takers = (vars(Received)[field.name].__set__ for field in fields(Received))
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +270,11 @@ class Connection:
         if fetch.uid is None:
             return self._untagged(fetch)
         self.state.apply(fetch)
-        return Received(fetch, self._takers(fetch))
+        # Received(...), cheaper: see `fetchline.fetch_of`.
+        received: Received = _new(Received)
+        _set_response(received, fetch)
+        _set_takers(received, self._takers(fetch))
+        return received
 
     def _untagged_status(self, status: Status) -> Received:
         self.state.apply(status)

@@ -93,13 +93,6 @@ class Encoder:
         self._text += text.encode("ascii")
         return self
 
-    def written(self, text: bytes) -> Encoder:
-        """Text as somebody else wrote it. Raises LocalProtocolError for CR, LF or NUL: it is part of one line."""
-        if _FORBIDDEN.search(text):
-            raise LocalProtocolError("a line break or NUL cannot be part of an IMAP command")
-        self._text += text
-        return self
-
     def atom(self, text: str) -> Encoder:
         """One atom (RFC 9051 section 4.1). Raises LocalProtocolError for what is none."""
         if not _ATOM.fullmatch(text):

@@ -42,6 +42,13 @@ _STRUCTURED = re.compile(rb"\*(?![ \t]*(?:(?:OK|NO|BAD|BYE|PREAUTH)(?:[ \t\[]|\Z
 # A string without an end is one that goes up to the end: nothing is looked at twice.
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"?+|[()]', re.DOTALL)
 _PADDING = b"\0\r"
+_CRLF_BYTES = len(b"\r\n")
+
+
+def announced(line: bytes) -> int | None:
+    """The size of the literal that a line of a structured response, without its end, announces; None: there is none."""
+    marker = _LITERAL.search(line[-_LITERAL_TAIL_BYTES:])
+    return None if marker is None else int(marker[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,11 +259,14 @@ class Framer:
         if self._segments or self._scanned != start or self._failure is not None:
             return None
         match = pattern.match(self._buffer, start, self._end)
-        if match is None or match.end() - start - len(b"\r\n") > self._line_bytes_max:
+        if match is None:
+            return None
+        end = match.end()
+        if end - start - _CRLF_BYTES > self._line_bytes_max:
             return None
         made = read(match)
         if made is not None:
-            self._start = self._scanned = match.end()
+            self._start = self._scanned = end
         return made
 
     def _next_chunk(self) -> LiteralChunk | None:

@@ -52,7 +52,7 @@ _CHANGES_USER = frozenset({"LOGIN", "AUTHENTICATE", "UNAUTHENTICATE"})
 """Other capabilities hold afterwards: those said with it, or else nobody knows which."""
 
 ALLOWED: dict[str, frozenset[Phase]] = {
-    **dict.fromkeys(("CAPABILITY", "NOOP", "LOGOUT", "ID", "COMPRESS", "RAW"), _OPEN),
+    **dict.fromkeys(("CAPABILITY", "NOOP", "LOGOUT", "ID", "COMPRESS"), _OPEN),
     **dict.fromkeys(("STARTTLS", "LOGIN", "AUTHENTICATE"), _BEFORE),
     **dict.fromkeys(
         ("ENABLE", "NAMESPACE", "LIST", "LSUB", "STATUS", "SELECT", "EXAMINE", "APPEND", "CREATE", "DELETE"),
