@@ -219,7 +219,7 @@ class OfflineImap(Tool):
         return (
             f"[Repository {name}]\ntype = IMAP\nremotehost = {HOST}\nremoteport = {end.port}\n"
             f"remoteuser = {end.user}\nremotepass = {end.password}\nssl = no\nstarttls = no\n"
-            f"maxconnections = 1\nreference = {end.prefix}\nfolderfilter = lambda name: 'aside' not in name\n\n"
+            "maxconnections = 1\n\n"
         )
 
     @classmethod
