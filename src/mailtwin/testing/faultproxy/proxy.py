@@ -73,6 +73,7 @@ class FaultProxy:
         self._sessions: set[asyncio.Task[None]] = set()
         self._late: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._stop = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -86,9 +87,11 @@ class FaultProxy:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for task in (*self._sessions, *self._late):
+        self._stop.set()
+        for task in self._late:
             task.cancel()
-        await asyncio.gather(*self._sessions, *self._late, return_exceptions=True)
+        await asyncio.gather(*self._sessions)
+        await asyncio.gather(*self._late, return_exceptions=True)
 
     def arm(self, rules: Sequence[Rule], seed: int | str = 1) -> None:
         """From now on these rules, and no others; counts begin anew. Connections keep the rules they began with."""
@@ -129,6 +132,6 @@ class FaultProxy:
         assert task is not None
         self._sessions.add(task)
         try:
-            await ProxySession(self, self._connections, reader, writer).run()
+            await ProxySession(self, self._connections, reader, writer).run(self._stop)
         finally:
             self._sessions.discard(task)

@@ -44,6 +44,7 @@ _CHUNK = 64 * 1024
 _SLICE_S = 0.05
 _APPENDUID = re.compile(rb"\[APPENDUID [^\]]*\]")
 _SERVER_ENDS_S = 5.0
+_FLUSH_S_MAX = 2.0
 _ON_REPLIES = (AddCode, Duplicate, Inject, Reorder, Shorten, SwapUids)
 
 
@@ -73,33 +74,39 @@ class ProxySession:
         self._passed = {True: 0, False: 0}
         self._client_is_gone = self._server_is_taken = False
         self._from_server: asyncio.StreamReader
-        self._to_server: asyncio.StreamWriter
+        self._to_server: asyncio.StreamWriter | None = None
 
-    async def run(self) -> None:
-        """Until one of both ends hangs up, or a rule ends it."""
-        try:
-            self._note_lasting()
-            await self._on_connection()
-            self._from_server, self._to_server = await asyncio.open_connection(
-                *self._proxy.server_address, limit=LINE_BYTES_MAX
-            )
-        except _EndError:
-            self._to_client.close()
-            return
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until one of both ends hangs up, a rule ends it, or the proxy stops."""
+        tasks = [asyncio.create_task(self._work()), asyncio.create_task(stop.wait())]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        await _hang_up(self._to_client)
+        if self._to_server is not None and not self._server_is_taken:
+            await _hang_up(self._to_server)
+        failure = ended[0]
+        if isinstance(failure, BaseException) and not isinstance(
+            failure, (_EndError, OSError, asyncio.CancelledError)
+        ):
+            raise failure
+
+    async def _work(self) -> None:
+        self._note_lasting()
+        await self._on_connection()
+        self._from_server, self._to_server = await asyncio.open_connection(
+            *self._proxy.server_address, limit=LINE_BYTES_MAX
+        )
         tasks = [asyncio.create_task(self._commands()), asyncio.create_task(self._responses())]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task.done() and not isinstance(task.exception(), (_EndError, OSError, type(None))):
-                    task.result()
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            self._frozen.set()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._to_client.close()
-            if not self._server_is_taken:
-                self._to_server.close()
 
     # --- rules ---
 
@@ -182,6 +189,7 @@ class ProxySession:
 
     async def _let_the_server_end(self) -> None:
         """What the client sent before it hung up is with the server; it may finish."""
+        assert self._to_server is not None
         if self._to_server.can_write_eof():
             self._to_server.write_eof()
         await asyncio.sleep(_SERVER_ENDS_S)
@@ -227,6 +235,7 @@ class ProxySession:
     async def _hold_back(self, flight: Flight, seconds: float) -> None:
         """Cuts the client off, and takes this connection along into a task that outlives the session."""
         await self._all_landed()
+        assert self._to_server is not None
         late = _deliver_late(flight.command, seconds, self._from_server, self._to_server)
         self._proxy.later(asyncio.create_task(late))
         self._server_is_taken = True
@@ -261,6 +270,7 @@ class ProxySession:
             self._go = None
 
     async def _send(self, data: bytes) -> None:
+        assert self._to_server is not None
         await self._move(self._to_server, data, to_server=True)
 
     # --- to the client ---
@@ -366,7 +376,16 @@ async def _deliver_late(
         while (line := await reader.readline()) and not line.startswith(command.tag + b" "):
             pass
     finally:
-        writer.close()
+        await _hang_up(writer)
+
+
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    """Closes; what was written goes out, unless nobody takes it."""
+    writer.close()
+    try:
+        await asyncio.wait_for(writer.wait_closed(), _FLUSH_S_MAX)
+    except (OSError, TimeoutError):
+        writer.transport.abort()
 
 
 def _status(tag: bytes, answer: Answer) -> bytes:
