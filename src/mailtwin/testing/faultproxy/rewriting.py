@@ -136,8 +136,8 @@ class View:
 
     def _observe(self, response: Response) -> None:
         kind = response.kind
-        if kind == "CAPABILITY":
-            self.capability = self._strip(response)
+        if (said := _CAPABILITIES.search(self._strip(response))) is not None:
+            self.capability = b"* CAPABILITY" + said[2] + b"\r\n"
         elif kind == "FLAGS":
             self.flags = response.raw
         elif kind == "EXISTS":
