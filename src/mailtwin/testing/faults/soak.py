@@ -1,7 +1,7 @@
 """`python -m mailtwin.testing.faults.soak`: hundreds of runs, each ended by kill -9 or a broken connection at random.
 
-Worlds of two sides follow one another; in each, other programs change both sides before each run, and each run meets one
-fault at a random point: the n-th command, before it, in its literal, after its effect, or in its reply. After some
+Worlds of two sides follow one another; in each, other programs change both sides before each run, and each run meets
+one fault at a random point: the n-th command, before it, in its literal, after its effect, or in its reply. After some
 runs the tool works undisturbed and both sides are counted. A world depends on the seed and its number alone, so that
 `--first` goes on where an interrupted soak ended, and repeats a world that went wrong.
 """
