@@ -13,13 +13,15 @@ KERNEL := tests/imap --cov --cov-fail-under 100 --cov-report term
 FUZZER := $(VENV)/.fuzzer
 FUZZ ?= --seconds 60
 
-.PHONY: help test check acceptance bench bench-kernel fuzz lint demo clean
+.PHONY: help test check acceptance faults soak bench bench-kernel fuzz lint demo clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make test          lint, types, import contracts and every test, with real Dovecot, Cyrus and Courier (root)'
 	@echo 'make check         the same without the real servers and the slow tests'
 	@echo 'make acceptance    20,000 messages through kill -9, pull, push and server to server (root; 15 minutes)'
+	@echo 'make faults        every fault scenario x server x tool (mailtwin, mbsync, OfflineIMAP, interimap) in one table (root; 40 minutes)'
+	@echo 'make soak          1,000 runs of mailtwin ended by kill -9 or a cut connection at random (root; 1 hour)'
 	@echo 'make bench         pull 20,000 messages (600 MB) with mailtwin and mbsync, in turn (root)'
 	@echo 'make bench-kernel  the protocol kernel beside imaplib, IMAPClient and aioimaplib (1 minute)'
 	@echo 'make fuzz          fuzz the IMAP kernel, guided by coverage, a minute for each target (tests/fuzz/README.md)'
@@ -38,6 +40,15 @@ check: lint
 
 acceptance: $(SERVERS)
 	MAILTWIN_ACCEPTANCE_MESSAGES=20000 $(BIN)/pytest tests/acceptance $(PYTEST_ARGS)
+
+# FAULT_ARGS: --scenario NAME, --server KIND, --tool NAME, --runs N, --seed N, --maildir, --json PATH (docs/faults.md)
+faults: $(SERVERS)
+	scripts/install-peers.sh
+	$(BIN)/python -m mailtwin.testing.faults $(FAULT_ARGS)
+
+# SOAK_ARGS: --runs N, --first WORLD, --seed N, --server KIND, --tool NAME, --jobs N, --log PATH
+soak: $(SERVERS)
+	$(BIN)/python -m mailtwin.testing.faults.soak $(SOAK_ARGS)
 
 bench: $(SERVERS)
 	scripts/install-mbsync.sh

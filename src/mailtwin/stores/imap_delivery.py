@@ -6,6 +6,7 @@ Read first: `imap_mailbox`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Protocol, cast
 
 from mailtwin.client import Result, Session
@@ -52,7 +53,11 @@ class ImapDelivery(Delivery):
         return Target(ref=None, floor=self._mailbox.floor, identity=message.spool.identity())
 
     async def commit(self) -> list[Outcome]:
-        """APPENDs, pipelined as far as the server's literals allow; the UID is taken from the answer (rule R4)."""
+        """APPENDs, pipelined as far as the server's literals allow; the UID is taken from the answer (rule R4).
+
+        UIDs are given in the order of the APPENDs (RFC 3501 section 2.3.1.1). Where those that came do not ascend, an
+        answer speaks of another message than its own, and none is believed: the next listing tells.
+        """
         commands: list[c.Command] = [
             c.Append(self._mailbox.spelling, message.spool.chunks(), message.spool.size, flags, message.date)
             for message, flags in self._staged
@@ -62,7 +67,13 @@ class ImapDelivery(Delivery):
             results = await self._mailbox.session.run_all([*commands, c.Noop()])
         finally:
             await self.abort()
-        return [self._outcome(result) for result in results[:-1]]
+        floor = self._mailbox.floor
+        outcomes = [self._outcome(result) for result in results[:-1]]
+        # Below the floor are messages that were there before: a server that merges equal ones names them.
+        new = [ref for ref in map(_uid, outcomes) if ref is not None and ref >= floor]
+        if all(one < other for one, other in pairwise(new)):
+            return outcomes
+        return [_doubted(outcome, floor) for outcome in outcomes]
 
     def _outcome(self, result: Result) -> Outcome:
         if result.lost is not None:
@@ -95,6 +106,16 @@ class ImapDelivery(Delivery):
         for spool in self._spools:
             spool.discard()
         self._spools.clear()
+
+
+def _uid(outcome: Outcome) -> int | None:
+    return outcome.ref if isinstance(outcome, Stored) and isinstance(outcome.ref, int) else None
+
+
+def _doubted(outcome: Outcome, floor: int) -> Outcome:
+    """The same without the UID that the server gave to it."""
+    uid = _uid(outcome)
+    return outcome if uid is None or uid < floor else Unknown(finished=True, accepted=True)
 
 
 def append_limit(capabilities: Iterable[str]) -> int | None:
