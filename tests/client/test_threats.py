@@ -21,6 +21,7 @@ import pytest
 from tests.client.scripted import Drip, HangUp, Hear, Stall, StartTls, Step, greeting, scripted
 
 from mailtwin.client import Credentials, Endpoint, Secret, Session, Timeouts
+from mailtwin.client.deflate import PIECE_BYTES, Inflater
 from mailtwin.client.endpoint import MechanismName
 from mailtwin.client.masking import masked
 from mailtwin.client.transport import Wire
@@ -216,6 +217,22 @@ async def test_credentials_in_errors_and_logs(
         assert form not in told, form
 
 
+async def test_credentials_in_whatever_a_login_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the error was not made by the login itself."""
+
+    async def careless(_session: Session, who: Credentials) -> None:
+        cause = ValueError(who.secret.reveal())
+        raise UnreachableError("the server said " + who.secret.reveal(), hint=who.secret.reveal()) from cause
+
+    monkeypatch.setattr("mailtwin.client.login._log_in", careless)
+    async with scripted([b"* OK hi\r\n"]) as place:
+        with pytest.raises(UnreachableError, match=r"the server said \*\*\*") as caught:
+            await Session.open(place, WHO, timeouts=SHORT)
+    error = caught.value
+    for form in forms(PASSWORD):
+        assert form not in f"{error!s} {error!r} {error.hint} {error.__cause__!r} {error.__context__!r}"
+
+
 @pytest.mark.parametrize("password", ["pw", "correct-horse-battery-staple", "ü€😀", "x" * 3000, '=,\\"'])
 @pytest.mark.parametrize("cut", [40, 80, 500, 10_000])
 def test_credentials_cut_anywhere(password: str, cut: int) -> None:
@@ -392,6 +409,23 @@ async def test_deflate_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
         await session.abort()
     assert "compression off" in caught.value.hint
     assert peak < 8_000_000
+
+
+def test_deflate_bomb_of_a_few_bytes() -> None:
+    """However much a piece would inflate to, no more of it is ever held than one piece."""
+    bomb = zlib.compressobj(9, wbits=-15)
+    data = bomb.compress(bytes(64 * 2**20)) + bomb.flush()
+    inflater = Inflater()
+    inflater.feed(data)
+    tracemalloc.start()
+    pieces = 0
+    while not inflater.is_empty and pieces < 100:
+        assert len(inflater.take()) <= PIECE_BYTES
+        pieces += 1
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert pieces == 100
+    assert peak < 4 * PIECE_BYTES + 2 * len(data)
 
 
 async def test_deflate_bomb_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

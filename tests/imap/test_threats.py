@@ -342,6 +342,10 @@ def test_an_endless_list_of_capabilities() -> None:
         hear(connection, b"* CAPABILITY " + names + b"\r\n* ENABLED " + names + b"\r\n")
     assert len(connection.state.capabilities) <= CAPABILITIES_MAX
     assert len(connection.state.enabled) <= CAPABILITIES_MAX
+    held = connection.state.capabilities
+    names = b" ".join(b"D%d" % number for number in range(CAPABILITIES_MAX + 1))
+    hear(connection, b"* CAPABILITY " + names + b"\r\n* OK [CAPABILITY " + names + b"] hi\r\n")
+    assert connection.state.capabilities == held
 
 
 def test_alerts_without_end() -> None:
