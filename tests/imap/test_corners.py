@@ -19,6 +19,7 @@ from mailtwin.imap import __main__ as tool
 from mailtwin.imap import commands as c
 from mailtwin.imap import responses as r
 from mailtwin.imap.encode import name_text
+from mailtwin.imap.framing import announced
 from mailtwin.imap.jsonlines import Reader
 from mailtwin.imap.outgoing import WRITE_BYTES
 from mailtwin.imap.parser import head_of, parse_literal_place
@@ -248,3 +249,43 @@ def test_talk_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(talk, "main", main)
     assert tool.main(["talk", "imap://me@h/"]) == 7
     assert seen == [["imap://me@h/"]]
+
+
+@pytest.mark.parametrize(
+    ("line", "size"),
+    [
+        (b'* LIST () "/" {5}', 5),
+        (b"* 1 FETCH (BODY[] {12+}", 12),
+        (b"* X ~{7}", 7),
+        (b"* X y{5}", None),
+        (b"", None),
+    ],
+)
+def test_what_a_line_announces(line: bytes, size: int | None) -> None:
+    assert announced(line) == size
+
+
+def test_whether_something_waits_to_be_written() -> None:
+    connection = connected(b"* PREAUTH hi\r\n")
+    waits = [connection.has_to_send]
+    connection.send(c.Append.of("x", b"body"))
+    waits.append(connection.has_to_send)
+    assert written(connection).endswith(b"{4}\r\n")
+    waits.append(connection.has_to_send)  # the body, when the server asks for it
+    connection.receive_data(b"+ go on\r\n")
+    connection.next_event()
+    assert written(connection) == b"body\r\n"
+    waits.append(connection.has_to_send)
+    assert waits == [False, True, True, False]
+
+
+def test_nothing_behind_a_change_of_mailbox_is_answered_yet() -> None:
+    connection = connected(b"* PREAUTH hi\r\n")
+    select, status = connection.send(c.Select("INBOX")), connection.send(c.StatusOf("x", ("MESSAGES",)))
+    assert written(connection)
+    connection.receive_data(
+        b"* STATUS x (MESSAGES 1)\r\n* 2 EXISTS\r\nA1 OK done\r\n* STATUS x (MESSAGES 3)\r\nA2 OK done\r\n"
+    )
+    while not status.ended:
+        connection.next_event()
+    assert (select.taken, status.taken) == (1, 1)

@@ -284,3 +284,8 @@ def test_rights_survive_the_wire(entries: list[tuple[str, str]]) -> None:
     response = say(b'* ACL "x"' + words)
     assert isinstance(response, r.Other)
     assert response.value == Acl(b"x", tuple((name.encode(), rights) for name, rights in entries))
+
+
+def test_a_replaced_message_is_told_with_the_mailbox_of_the_new_one() -> None:
+    assert revising.Replace(7, c.Append.of("Drafts", b"x")).about == "Drafts"
+    assert revising.StoreLabels(UIDS, "+", frozenset()).about is None

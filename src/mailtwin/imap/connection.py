@@ -23,6 +23,7 @@ import binascii
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from itertools import islice
 from typing import Final, TypeAlias
 
 from mailtwin.errors import (
@@ -348,12 +349,8 @@ class Connection:
         in_flight = self._in_flight.values()
         if not any(Trait.SELECTS in kind.traits for kind in self._kinds):
             return in_flight
-        heard: list[Handle] = []
-        for handle in in_flight:
-            heard.append(handle)
-            if Trait.SELECTS in handle.command.traits:
-                break
-        return heard
+        changes = (at for at, handle in enumerate(in_flight) if Trait.SELECTS in handle.command.traits)
+        return islice(in_flight, next(changes) + 1)
 
     def _takers(self, response: Untagged | Status) -> tuple[Handle, ...]:
         in_flight = self._in_flight
