@@ -53,6 +53,7 @@ async def test_what_was_done_and_why(program: Program) -> None:
     assert last.endswith("sync     in step  1 flag change on the right, 1 removed on the right")
     second = await program.run("log", "2", *pair)
     lines = second.out.splitlines()[1:]
+    assert (await program.run("log", *pair, "2")).out == second.out
     assert lines[0].split() == HEAD
     assert [line for line in lines if "removed  " in line and "<1@log.example>" in line]
     assert [

@@ -22,11 +22,11 @@ COMMANDS = (
     "check",
     "status",
     "resolve",
-    "undo",
     "verify",
     "log",
     "explain",
     "state check",
+    "undo",
     "demo",
 )
 README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")

@@ -197,6 +197,7 @@ EXPLAINED = Explanation(
         dataclasses.replace(STRAGGLER, verdict=Verdict.KEEP),
     ),
     STATUS.unresolved[1:],
+    KEPT[:1],
     ((Side.RIGHT, Digest("x", "ab" * 32, 2000, "h", "<a@b>")),),
     LINES[:1],
 )
@@ -489,6 +490,7 @@ def test_a_message_explained_as_text() -> None:
         "  a copy to the right was given up and may arrive yet",
         "  a copy arrived late on the right, as UID 23: kept as mail of its own",
         "  waits for `mailtwin resolve`: " + words.undecided(STATUS.unresolved[1]),
+        f"  removed from the {KEPT[0].side.label} and kept: {words.message(KEPT[0].ref)}; `mailtwin undo` puts it back",
         "  read on the right: 2.0 KiB, SHA-256 abababababababab",
     ]
 
@@ -603,13 +605,13 @@ def json_lines(*, quiet: bool = False, verbose: bool = False) -> list[dict[str, 
     screen.check(CHECK)
     screen.status(STATUS)
     screen.resolved(Decision.SEND_AGAIN, STATUS.unresolved)
-    screen.kept(KEPT)
-    screen.undone(Undone(KEPT[:1], (Problem(MessageError("no", hint="again"), INBOX, Side.LEFT, 7),)))
     screen.verified(VERIFICATION)
     screen.log(Past(STATUS.runs[1:]))
     screen.log(Past(None, LINES))
     screen.explained((EXPLAINED,))
     screen.checked_state(Path("/state/x.db"), ["wrong"])
+    screen.kept(KEPT)
+    screen.undone(Undone(KEPT[:1], (Problem(MessageError("no", hint="again"), INBOX, Side.LEFT, 7),)))
     screen.error(GuardError("too many", hint="look"))
     screen.end(3)
     assert err.getvalue() == "error: too many\nhint: look\n"
@@ -657,6 +659,6 @@ def test_json_values() -> None:
 
 def test_quiet_json_has_results_only() -> None:
     assert [line["event"] for line in json_lines(quiet=True)] == [
-        "begin", "compared", "report", "plan", "check", "status", "resolve", "kept", "undo", "verify", "log", "history",
-        "explain", "state-check", "error", "end",
+        "begin", "compared", "report", "plan", "check", "status", "resolve", "verify", "log", "history",
+        "explain", "state-check", "kept", "undo", "error", "end",
     ]  # fmt: skip

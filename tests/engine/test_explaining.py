@@ -8,7 +8,7 @@ import pytest
 from tests.engine.test_stragglers import stall
 from tests.engine.test_sync import World, message, world
 
-from mailtwin.engine import explaining
+from mailtwin.engine import explaining, undo
 from mailtwin.engine.explaining import (
     Explanation,
     explain_message_id,
@@ -97,7 +97,7 @@ async def test_a_change_of_numbering_divides_what_was_from_what_is(world: World)
     assert one == replace(now, history=one.history)
     assert "<0@sync.example>" not in {line.message_id for line in one.history}
     (gone,) = by_id(world, 0)
-    assert [line.operation for line in gone.history] == ["copy"]
+    assert [line.operation for line in gone.history] == ["copy", "remove"]
 
 
 async def test_what_is_open_is_said(world: World) -> None:
@@ -112,6 +112,20 @@ async def test_what_is_open_is_said(world: World) -> None:
         resolve(state, Decision.REMOVE_EXTRA)
     (found,) = by_id(world, 0)
     assert (found.waiting, done(found)[-1]) == ((), ("decide", "remove-extra"))
+
+
+async def test_what_was_removed_and_can_be_put_back_is_said(world: World) -> None:
+    world.left.add(INBOX, message(0))
+    assert (await world.run()).in_step
+    world.left.user_remove(INBOX, 1)
+    assert (await world.run()).in_step
+    (found,) = by_id(world, 0)
+    assert [(one.side, one.ref) for one in found.kept] == [(Side.RIGHT, 1)]
+    with world.state() as state:
+        undone = await undo(world.pair, state, lambda _one: True)
+    assert len(undone.restored) == 1
+    (found,) = by_id(world, 0)
+    assert (found.kept, done(found)[-1]) == ((), ("undo", "on right"))
 
 
 async def test_a_message_in_two_mailboxes_is_told_twice(world: World) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from mailtwin.model import INBOX, NO_FLAGS, Identity, Side
 from mailtwin.planner.operations import CopyIntent, Link, StoreIntent, Straggler, Verdict
 from mailtwin.state import (
     AddCopy,
+    AddKept,
     AddLink,
     AddStore,
     AddStraggler,
     Change,
     Digest,
+    Kept,
     Note,
     SaveDigests,
     SaveSnapshot,
@@ -22,6 +26,7 @@ from mailtwin.state import (
     checks,
 )
 
+DAY = datetime(2024, 1, 1, tzinfo=UTC)
 SOUND: list[Change] = [
     SetValidity(Side.LEFT, "1"),
     SetValidity(Side.RIGHT, "2"),
@@ -38,6 +43,7 @@ SOUND: list[Change] = [
         )
     ),
     SaveDigests(Side.LEFT, {1: Digest("1:1", "ab" * 32, 1, "h", "<1@x>")}),
+    AddKept(Kept(INBOX, Side.LEFT, 9, "1", NO_FLAGS, DAY, 1, "", Identity("k", "size:1", True), "f")),
     Note("copy", 1, "a", ""),
 ]
 
@@ -132,6 +138,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
             (f"UPDATE {table} SET mailbox = 77", [f"{what} belongs to an unknown mailbox (row 77)"])
             for what, table in (
                 ("a late copy", "stragglers"),
+                ("a kept message", "kept"),
                 ("a digest", "digests"),
                 ("a line of history", "history"),
             )
@@ -158,6 +165,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
                 ("the attempt of a copy", "copies", "attempt"),
                 ("the side of a change of flags", "stores", "side"),
                 ("the side of a digest", "digests", "side"),
+                ("the side of a kept message", "kept", "side"),
             )
         ),
         (

@@ -202,20 +202,7 @@ def resolve(**values: Any) -> int:
 
 
 @commands.command()
-@_options("config", "layout", "ca_file", "state_dir", "json")
-@click.option("--mailbox", metavar="NAME", help="Only in this mailbox, by its name on the left side.")
-@click.option("--message-id", metavar="ID", help="Only the message with this Message-ID.")
-def undo(**values: Any) -> int:
-    """Put back what a run removed: `mailtwin undo PAIR RUN`.
-
-    Removed messages are kept for a while. Without the number of a run, shows what can be put back, run by run. What is
-    put back is there as it was, with flags and date, and the next `sync` copies it to the other side again.
-    """
-    return _run("undo", **values)
-
-
-@commands.command()
-@_options(*(name for name in _OPTIONS if name != "approve_removals"))
+@_options(*(name for name in _OPTIONS if name not in ("approve_removals", "remove_mailboxes")))
 @click.option("--deep", is_flag=True, help="Read every message again, also those that show no change.")
 def verify(**values: Any) -> int:
     """Prove that both sides hold the same mail, message by message, without trusting the state.
@@ -249,11 +236,15 @@ def verify(**values: Any) -> int:
 def show_log(targets: tuple[str, ...], **values: Any) -> int:
     """Show the last runs, or what was done in one of them.
 
-    `log RUN` (a number) shows each thing that was done in that run, --mailbox what was done in a mailbox. Reads the
-    state only; works while a run is going on.
+    `log RUN` (a number, before or after the pair) shows each thing that was done in that run, --mailbox what was done
+    in a mailbox. Reads the state only; works while a run is going on.
     """
-    run = int(targets[0]) if targets and _is_number(targets[0]) else None
-    return _run("log", targets=targets if run is None else targets[1:], run=run, **values)
+    run = None
+    for at in (0, -1):
+        if run is None and targets and _is_number(targets[at]):
+            run = int(targets[at])
+            targets = targets[1:] if at == 0 else targets[:-1]
+    return _run("log", targets=targets, run=run, **values)
 
 
 def _is_number(text: str) -> bool:
@@ -287,6 +278,19 @@ def state_group() -> None:
 def state_check(**values: Any) -> int:
     """Look for contradictions in the state. Ends with exit code 18 when there are any. Reads it whole."""
     return _run("state-check", **values)
+
+
+@commands.command()
+@_options("config", "layout", "ca_file", "state_dir", "json")
+@click.option("--mailbox", metavar="NAME", help="Only in this mailbox, by its name on the left side.")
+@click.option("--message-id", metavar="ID", help="Only the message with this Message-ID.")
+def undo(**values: Any) -> int:
+    """Put back what a run removed: `mailtwin undo PAIR RUN`.
+
+    Removed messages are kept for a while. Without the number of a run, shows what can be put back, run by run. What is
+    put back is there as it was, with flags and date, and the next `sync` copies it to the other side again.
+    """
+    return _run("undo", **values)
 
 
 @commands.command()

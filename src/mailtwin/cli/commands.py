@@ -1,4 +1,4 @@
-"""What the commands do: pair by pair, each with its own screenful and its own error.
+"""What the commands do: pair by pair, each with its own screenful and error.
 
 A pair that fails does not keep the others from being tried; the exit code is that of the failures when they are all of
 one kind.
@@ -78,11 +78,11 @@ def run(command: str, options: Options) -> int:
         "check": check,
         "status": status,
         "resolve": resolve,
-        "undo": undo,
         "verify": verify,
         "log": log,
         "explain": explain,
         "state-check": check_state,
+        "undo": undo,
     }[command](options)
 
 
@@ -175,43 +175,6 @@ def resolve(options: Options) -> int:
         return ExitCode.OK
 
     return _each(options, one)
-
-
-def undo(options: Options) -> int:
-    """Puts back what a run removed, or shows what can be put back."""
-    from mailtwin import engine
-    from mailtwin.state import Kept
-
-    targets = options.targets
-    run_number = int(targets[-1]) if targets and targets[-1].isdigit() else None
-    if run_number is not None:
-        targets = targets[:-1]
-
-    def concerns(kept: Kept) -> bool:
-        named = options.mailbox in (None, str(kept.mailbox))
-        return named and kept.run == run_number and options.message_id in (None, kept.message_id)
-
-    async def put_back(built: Built, screen: Screen) -> ExitCode:
-        pair = built.pair
-        with State.open(
-            built.state, left=pair.left.address, right=pair.right.address, now=time.time
-        ) as state:
-            undone = await engine.undo(pair, state, concerns)
-        screen.undone(undone)
-        return ExitCode.NOT_IN_STEP if undone.problems else ExitCode.OK
-
-    def one(built: Built, screen: Screen) -> ExitCode:
-        if run_number is not None:
-            return _online(built, screen, put_back)
-        state = State.read_only(built.state, left=built.pair.left.address, right=built.pair.right.address)
-        if state is None:
-            screen.kept(())
-        else:
-            with state:
-                screen.kept([kept for kept in state.kept() if options.mailbox in (None, str(kept.mailbox))])
-        return ExitCode.OK
-
-    return _each(replace(options, targets=targets), one)
 
 
 def verify(options: Options) -> int:
@@ -308,6 +271,43 @@ def check_state(options: Options) -> int:
         return ExitCode.STATE if found else ExitCode.OK
 
     return _each(options, one)
+
+
+def undo(options: Options) -> int:
+    """Puts back what a run removed, or shows what can be put back."""
+    from mailtwin import engine
+    from mailtwin.state import Kept
+
+    targets = options.targets
+    run_number = int(targets[-1]) if targets and targets[-1].isdigit() else None
+    if run_number is not None:
+        targets = targets[:-1]
+
+    def concerns(kept: Kept) -> bool:
+        named = options.mailbox in (None, str(kept.mailbox))
+        return named and kept.run == run_number and options.message_id in (None, kept.message_id)
+
+    async def put_back(built: Built, screen: Screen) -> ExitCode:
+        pair = built.pair
+        with State.open(
+            built.state, left=pair.left.address, right=pair.right.address, now=time.time
+        ) as state:
+            undone = await engine.undo(pair, state, concerns)
+        screen.undone(undone)
+        return ExitCode.NOT_IN_STEP if undone.problems else ExitCode.OK
+
+    def one(built: Built, screen: Screen) -> ExitCode:
+        if run_number is not None:
+            return _online(built, screen, put_back)
+        state = State.read_only(built.state, left=built.pair.left.address, right=built.pair.right.address)
+        if state is None:
+            screen.kept(())
+        else:
+            with state:
+                screen.kept([kept for kept in state.kept() if options.mailbox in (None, str(kept.mailbox))])
+        return ExitCode.OK
+
+    return _each(replace(options, targets=targets), one)
 
 
 def _online(built: Built, screen: Screen, work: Callable[[Built, Screen], Any]) -> ExitCode:

@@ -58,12 +58,6 @@ class JsonScreen(Screen):
     def resolved(self, decision: Decision | None, found: Sequence[Undecided]) -> None:
         self._write(jsonform.resolved(decision, found))
 
-    def kept(self, kept: Sequence[Kept]) -> None:
-        self._write(jsonform.kept(kept))
-
-    def undone(self, undone: Undone) -> None:
-        self._write(jsonform.undone(undone))
-
     def verified(self, done: Verification) -> None:
         self._write(jsonform.verified(done))
 
@@ -76,6 +70,12 @@ class JsonScreen(Screen):
     def checked_state(self, path: Path | None, found: Sequence[str]) -> None:
         state = None if path is None else str(path)
         self._write({"event": "state-check", "state": state, "findings": list(found)})
+
+    def kept(self, kept: Sequence[Kept]) -> None:
+        self._write(jsonform.kept(kept))
+
+    def undone(self, undone: Undone) -> None:
+        self._write(jsonform.undone(undone))
 
     def error(self, error: MailtwinError) -> None:
         self._write({"event": "error", **jsonform.error(error)})

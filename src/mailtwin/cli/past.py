@@ -25,6 +25,7 @@ _NOTED: Mapping[str, str] = {
     "hold": "held",
     "reset": "paired anew",
     "decide": "decided",
+    "undo": "put back",
     "create-mailbox": "mailbox created",
     "remove-mailbox": "mailbox removed",
     "forget-mailbox": "mailbox forgotten",
@@ -90,6 +91,10 @@ def explained(found: Explanation) -> list[str]:
         )
     lines += [f"  {_late(one)}" for one in found.late]
     lines += [f"  waits for `mailtwin resolve`: {words.undecided(one)}" for one in found.waiting]
+    lines += [
+        f"  removed from the {one.side.label} and kept: {words.message(one.ref)}; `mailtwin undo` puts it back"
+        for one in found.kept
+    ]
     lines += [
         f"  read on the {side.label}: {words.size(digest.size)}, SHA-256 {digest.sha256[:16]}"
         for side, digest in found.digests

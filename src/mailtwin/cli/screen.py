@@ -72,14 +72,6 @@ class Screen(ABC):
         """What was decided; without a decision, what waits for one."""
 
     @abstractmethod
-    def kept(self, kept: Sequence[Kept]) -> None:
-        """What was removed and can be put back."""
-
-    @abstractmethod
-    def undone(self, undone: Undone) -> None:
-        """What was put back."""
-
-    @abstractmethod
     def verified(self, done: Verification) -> None:
         """A verification ended; its findings were told as events."""
 
@@ -94,6 +86,14 @@ class Screen(ABC):
     @abstractmethod
     def checked_state(self, path: Path | None, found: Sequence[str]) -> None:
         """What contradicts the invariants of the state at `path`; None when there is none yet."""
+
+    @abstractmethod
+    def kept(self, kept: Sequence[Kept]) -> None:
+        """What was removed and can be put back."""
+
+    @abstractmethod
+    def undone(self, undone: Undone) -> None:
+        """What was put back."""
 
     @abstractmethod
     def error(self, error: MailtwinError) -> None:
@@ -251,17 +251,6 @@ class TextScreen(Screen):
             self.out.write(words.undecided(one))
         self.out.write(words.resolved(decision, found))
 
-    def kept(self, kept: Sequence[Kept]) -> None:
-        self.title(self.out)
-        for line in words.kept_lines(kept):
-            self.out.write(line)
-
-    def undone(self, undone: Undone) -> None:
-        self.title(self.out)
-        self.out.write(f"{words.number(len(undone.restored), 'message')} put back")
-        for line in words.problem_lines(undone.problems):
-            self.err.write(line)
-
     def log(self, past: Past) -> None:
         self.title(self.out)
         if past.runs is not None:
@@ -306,6 +295,17 @@ class TextScreen(Screen):
             self.out.write(problem)
         sound = "sound" if not found else words.number(len(found), "contradiction")
         self.out.write(f"state: {path}: {sound}")
+
+    def kept(self, kept: Sequence[Kept]) -> None:
+        self.title(self.out)
+        for line in words.kept_lines(kept):
+            self.out.write(line)
+
+    def undone(self, undone: Undone) -> None:
+        self.title(self.out)
+        self.out.write(f"{words.number(len(undone.restored), 'message')} put back")
+        for line in words.problem_lines(undone.problems):
+            self.err.write(line)
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table on standard output."""

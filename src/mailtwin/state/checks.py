@@ -106,6 +106,7 @@ _RULES: tuple[tuple[str, str], ...] = (
             ("a cursor", "snapshots"),
             ("a late copy", "stragglers"),
             ("a digest", "digests"),
+            ("a kept message", "kept"),
             ("a line of history", "history"),
         )
     ),
@@ -134,6 +135,7 @@ _RULES: tuple[tuple[str, str], ...] = (
             ("the source of a late copy", "stragglers", "source", "0, 1"),
             ("the verdict about a late copy", "stragglers", "verdict", "0, 1, 2"),
             ("the side of a digest", "digests", "side", "0, 1"),
+            ("the side of a kept message", "kept", "side", "0, 1"),
         )
     ),
     (

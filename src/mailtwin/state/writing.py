@@ -73,11 +73,11 @@ _OUTLIVE_FORGETTING = (
     AddStraggler,
     ReplaceStraggler,
     DropStraggler,
+    SaveDigests,
+    DropDigests,
     AddKept,
     BeginRestore,
     DropKept,
-    SaveDigests,
-    DropDigests,
 )
 
 

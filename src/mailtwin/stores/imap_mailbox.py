@@ -162,8 +162,8 @@ class ImapMailbox(Mailbox):
         assert selected is not None
         looks = Looks(selected.uid_validity or 0)
         attributes = ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE")
-        async for fetch in self._in_portions(refs, looks.answered, attributes):
-            await self._each(fetch, looks.take)
+        async for command in self._in_portions(refs, looks.answered, attributes):
+            await self._each(command, looks.take)
         return looks.found
 
     async def _in_portions(
