@@ -122,6 +122,8 @@ class _Compiler:
             subject.meter.looks += 1
             if name == "AT_BEGINNING_STRING":
                 return at == 0
+            if name == "AT_BEGINNING":  # the beginning of a line: all patterns that use it are MULTILINE
+                return at == 0 or subject.codes[at - 1] == ord("\n")
             if name == "AT_END_STRING":
                 return at == subject.size
             assert name == "AT_BOUNDARY", name
