@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import imaplib
 import re
 import socket
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -193,6 +195,25 @@ async def test_hold_back() -> None:
         assert len(here.uids) == 3
         await here.proxy.at_rest()
         assert len(here.uids) == 4
+
+
+@pytest.mark.parametrize(
+    "rule", [Rule(HoldBack(60), APPEND), Rule(Stall(), APPEND)], ids=["held back", "stalled"]
+)
+async def test_a_proxy_that_is_left_leaves_no_connection_open(rule: Rule) -> None:
+    """An open one would be told of at the next collection of garbage: as an error, or as that of another test."""
+
+    async def leave() -> None:
+        async with world(rule) as here:
+            with pytest.raises(ENDED):
+                await here.do(append, wait_s=0.3)
+
+    await leave()
+    await asyncio.sleep(0.05)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert [str(each.message) for each in told if "unclosed" in str(each.message)] == []
 
 
 @pytest.mark.parametrize(("when", "stored"), [(When.BEFORE, 3), (When.EXECUTED, 4)])

@@ -112,10 +112,11 @@ class FaultProxy:
         while self._sessions or self._late:
             await asyncio.wait((*self._sessions, *self._late))
 
-    def later(self, work: asyncio.Task[None]) -> None:
-        """Keeps a delivery that outlives its client."""
+    def later(self, work: asyncio.Task[None], to_server: asyncio.StreamWriter) -> None:
+        """Keeps a delivery that outlives its client, and closes its connection however it ends, begun or not."""
         self._late.add(work)
         work.add_done_callback(self._late.discard)
+        work.add_done_callback(lambda _work: to_server.transport.abort())
 
     async def recreate(self, rule: Recreate) -> None:
         """Makes the mailbox anew while nothing passes."""

@@ -237,7 +237,7 @@ class ProxySession:
         await self._all_landed()
         assert self._to_server is not None
         late = _deliver_late(flight.command, seconds, self._from_server, self._to_server)
-        self._proxy.later(asyncio.create_task(late))
+        self._proxy.later(asyncio.create_task(late), self._to_server)
         self._server_is_taken = True
         raise _EndError
 
@@ -366,17 +366,14 @@ async def _deliver_late(
     command: Command, seconds: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     await asyncio.sleep(seconds)
-    try:
-        for index, part in enumerate(command.parts):
-            writer.write(part)
-            if index % 2 == 0 and index + 1 < len(command.parts) and command.is_synchronising(index):
-                while not (line := await reader.readline()).startswith(b"+"):
-                    if not line or line.startswith(command.tag + b" "):
-                        return
-        while (line := await reader.readline()) and not line.startswith(command.tag + b" "):
-            pass
-    finally:
-        await _hang_up(writer)
+    for index, part in enumerate(command.parts):
+        writer.write(part)
+        if index % 2 == 0 and index + 1 < len(command.parts) and command.is_synchronising(index):
+            while not (line := await reader.readline()).startswith(b"+"):
+                if not line or line.startswith(command.tag + b" "):
+                    return
+    while (line := await reader.readline()) and not line.startswith(command.tag + b" "):
+        pass
 
 
 async def _hang_up(writer: asyncio.StreamWriter) -> None:
