@@ -239,16 +239,16 @@ def show_log(targets: tuple[str, ...], **values: Any) -> int:
     `log RUN` (a number, before or after the pair) shows each thing that was done in that run, --mailbox what was done
     in a mailbox. Reads the state only; works while a run is going on.
     """
-    run = None
-    for at in (0, -1):
-        if run is None and targets and _is_number(targets[at]):
-            run = int(targets[at])
-            targets = targets[1:] if at == 0 else targets[:-1]
+    targets, run = _take_run(targets)
     return _run("log", targets=targets, run=run, **values)
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 10
+def _take_run(targets: tuple[str, ...]) -> tuple[tuple[str, ...], int | None]:
+    """The targets without the number of a run, which may stand before or after them; and that number."""
+    for at in (0, -1):
+        if targets and targets[at].isascii() and targets[at].isdigit() and len(targets[at]) < 10:
+            return targets[1:] if at == 0 else targets[:-1], int(targets[at])
+    return targets, None
 
 
 @commands.command()
@@ -284,13 +284,14 @@ def state_check(**values: Any) -> int:
 @_options("config", "layout", "ca_file", "state_dir", "json")
 @click.option("--mailbox", metavar="NAME", help="Only in this mailbox, by its name on the left side.")
 @click.option("--message-id", metavar="ID", help="Only the message with this Message-ID.")
-def undo(**values: Any) -> int:
+def undo(targets: tuple[str, ...], **values: Any) -> int:
     """Put back what a run removed: `mailtwin undo PAIR RUN`.
 
     Removed messages are kept for a while. Without the number of a run, shows what can be put back, run by run. What is
     put back is there as it was, with flags and date, and the next `sync` copies it to the other side again.
     """
-    return _run("undo", **values)
+    targets, run = _take_run(targets)
+    return _run("undo", targets=targets, run=run, **values)
 
 
 @commands.command()

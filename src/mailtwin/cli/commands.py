@@ -10,8 +10,8 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, fields
 from typing import Any
 
 from mailtwin.cli import runner
@@ -91,8 +91,7 @@ def sync(options: Options) -> int:
     from mailtwin import engine
 
     async def one(built: Built, screen: Screen) -> ExitCode:
-        left, right = built.pair.left.address, built.pair.right.address
-        with State.open(built.state, left=left, right=right, now=time.time) as state:
+        with _open_state(built) as state:
             report = await engine.sync(built.pair, state, screen.event)
         screen.report(report)
         return report.exit_code
@@ -129,13 +128,8 @@ def check(options: Options) -> int:
 @contextmanager
 def looking_ahead(built: Built) -> Iterator[tuple[Built, State | None]]:
     """The pair as a first run would find it, and its state, only for reading."""
-    left, right = built.pair.left.address, built.pair.right.address
-    state = State.read_only(built.state, left=left, right=right)
-    try:
+    with _state_of(built) as state:
         yield with_stand_ins(built, agreed=state is not None and state.has_links()), state
-    finally:
-        if state is not None:
-            state.close()
 
 
 def status(options: Options) -> int:
@@ -154,25 +148,21 @@ def resolve(options: Options) -> int:
     from mailtwin.engine.resolving import Decision, Undecided, undecided
     from mailtwin.engine.resolving import resolve as decide
 
+    mailbox = _mailbox(options)
+
     def concerns(one: Undecided) -> bool:
-        named = options.mailbox in (None, str(one.mailbox))
-        return named and options.message_id in (None, one.message_id)
+        return mailbox in (None, one.mailbox) and options.message_id in (None, one.message_id)
 
     def one(built: Built, screen: Screen) -> ExitCode:
-        left, right = built.pair.left.address, built.pair.right.address
-        if not options.decisions:
-            state = State.read_only(built.state, left=left, right=right)
-            if state is None:
-                screen.resolved(None, ())
-                return ExitCode.OK
-            with state:
-                found = [each for each in undecided(state) if concerns(each)]
-            screen.resolved(None, found)
-            return ExitCode.NOT_IN_STEP if found else ExitCode.OK
-        with State.open(built.state, left=left, right=right, now=time.time) as state:
-            for decision in map(Decision, options.decisions):
-                screen.resolved(decision, decide(state, decision, concerns))
-        return ExitCode.OK
+        if options.decisions:
+            with _open_state(built) as state:
+                for decision in map(Decision, options.decisions):
+                    screen.resolved(decision, decide(state, decision, concerns))
+            return ExitCode.OK
+        with _state_of(built) as known:
+            found = [] if known is None else [each for each in undecided(known) if concerns(each)]
+        screen.resolved(None, found)
+        return ExitCode.NOT_IN_STEP if found else ExitCode.OK
 
     return _each(options, one)
 
@@ -182,16 +172,23 @@ def verify(options: Options) -> int:
     from mailtwin import engine
 
     async def one(built: Built, screen: Screen) -> ExitCode:
-        left, right = built.pair.left.address, built.pair.right.address
-        with ExitStack() as stack:
-            state = None
-            if built.state.exists():
-                state = stack.enter_context(State.open(built.state, left=left, right=right, now=time.time))
+        with _open_state(built) if built.state.exists() else nullcontext() as state:
             done = await engine.verify(built.pair, state, deep=options.deep, report=screen.event)
         screen.verified(done)
         return done.exit_code
 
     return _each(options, lambda built, screen: _online(built, screen, one), narrates=True)
+
+
+def _mailbox(options: Options) -> MailboxName | None:
+    """The mailbox that the command line names. Raises ValueError."""
+    return None if options.mailbox is None else MailboxName.parse(options.mailbox)
+
+
+def _open_state(built: Built) -> State:
+    """The state of the pair, for writing; made on first use. Raises as `State.open`."""
+    left, right = built.pair.left.address, built.pair.right.address
+    return State.open(built.state, left=left, right=right, now=time.time)
 
 
 @contextmanager
@@ -211,7 +208,7 @@ def log(options: Options) -> int:
     from mailtwin.engine.explaining import with_message_ids
 
     since = options.since
-    mailbox = None if options.mailbox is None else MailboxName.parse(options.mailbox)
+    mailbox = _mailbox(options)
 
     def runs(state: State) -> Past:
         found = [run for run in state.runs(options.limit + 1) if since is None or run.began >= since]
@@ -239,7 +236,7 @@ def explain(options: Options) -> int:
     from mailtwin.engine.explaining import Explanation, explain_message_id, explain_ref
     from mailtwin.model import Side
 
-    mailbox = None if options.mailbox is None else MailboxName.parse(options.mailbox)
+    mailbox = _mailbox(options)
     side = None if options.side is None else Side.LEFT if options.side == "left" else Side.RIGHT
     found: list[Explanation] = []
 
@@ -278,36 +275,26 @@ def undo(options: Options) -> int:
     from mailtwin import engine
     from mailtwin.state import Kept
 
-    targets = options.targets
-    run_number = int(targets[-1]) if targets and targets[-1].isdigit() else None
-    if run_number is not None:
-        targets = targets[:-1]
+    mailbox = _mailbox(options)
 
     def concerns(kept: Kept) -> bool:
-        named = options.mailbox in (None, str(kept.mailbox))
-        return named and kept.run == run_number and options.message_id in (None, kept.message_id)
+        is_named = mailbox in (None, kept.mailbox)
+        return is_named and kept.run == options.run and options.message_id in (None, kept.message_id)
 
     async def put_back(built: Built, screen: Screen) -> ExitCode:
-        pair = built.pair
-        with State.open(
-            built.state, left=pair.left.address, right=pair.right.address, now=time.time
-        ) as state:
-            undone = await engine.undo(pair, state, concerns)
+        with _open_state(built) as state:
+            undone = await engine.undo(built.pair, state, concerns)
         screen.undone(undone)
         return ExitCode.NOT_IN_STEP if undone.problems else ExitCode.OK
 
     def one(built: Built, screen: Screen) -> ExitCode:
-        if run_number is not None:
+        if options.run is not None:
             return _online(built, screen, put_back)
-        state = State.read_only(built.state, left=built.pair.left.address, right=built.pair.right.address)
-        if state is None:
-            screen.kept(())
-        else:
-            with state:
-                screen.kept([kept for kept in state.kept() if options.mailbox in (None, str(kept.mailbox))])
+        with _state_of(built) as state:
+            screen.kept(() if state is None else state.kept(mailbox))
         return ExitCode.OK
 
-    return _each(replace(options, targets=targets), one)
+    return _each(options, one)
 
 
 def _online(built: Built, screen: Screen, work: Callable[[Built, Screen], Any]) -> ExitCode:
