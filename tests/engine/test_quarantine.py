@@ -19,7 +19,6 @@ from mailtwin.planner import Policy
 from mailtwin.state import Kept, State
 from mailtwin.stores.maildir import MaildirStore
 from mailtwin.stores.memory import Answer, Manners
-from mailtwin.testing.interrupts import Interrupted, InterruptingStore, StepClock
 from mailtwin.testing.realservers import RealServer
 
 __all__ = ["world"]
@@ -30,6 +29,11 @@ FLAGS = make_flags(["\\Flagged", "$Work"])
 
 def all_of_it(_kept: Kept) -> bool:
     return True
+
+
+async def undo_all(pair: Pair, state: State) -> None:
+    """Puts back all that is kept."""
+    await undo(pair, state, all_of_it)
 
 
 def kept(world: World) -> list[Kept]:
@@ -87,16 +91,7 @@ async def test_removing_may_be_interrupted_at_every_step(tmp_path: Path, left_to
         world.left.user_remove(INBOX, 1, 2)
         if left_too:
             world.right.user_remove(INBOX, 3)
-        clock = StepClock(stop_at)
-        stores = (InterruptingStore(world.left, clock), InterruptingStore(world.right, clock))
-        try:
-            with State.open(
-                world.path, left="left", right="right", now=time.time, on_commit=clock.step
-            ) as state:
-                await sync(Pair(*stores), state)
-            finished = True
-        except Interrupted:
-            pass
+        finished = await world.run_until(stop_at)
         with world.state() as state:
             there = {one.file for one in state.kept()}
             lost = {message(0), message(1)} - {mail.data for mail in world.right.contents().values()}
@@ -120,18 +115,8 @@ async def test_undo_may_be_interrupted_at_every_step(tmp_path: Path, answer: Ans
         (tmp_path / str(stop_at)).mkdir()
         world = World(tmp_path / str(stop_at))
         data = await removed_one(world)
-        clock = StepClock(stop_at)
         world.right.manners = Manners(answer=answers(*[answer] * 3))
-        stores = (InterruptingStore(world.left, clock), InterruptingStore(world.right, clock))
-        pair = replace(world.pair, left=stores[0], right=stores[1])
-        try:
-            with State.open(
-                world.path, left="left", right="right", now=time.time, on_commit=clock.step
-            ) as state:
-                await undo(pair, state, all_of_it)
-            finished = True
-        except Interrupted:
-            pass
+        finished = await world.run_until(stop_at, undo_all)
         world.right.manners = Manners()
         with world.state() as state:
             undone = await undo(world.pair, state, all_of_it)
@@ -179,15 +164,7 @@ async def test_an_undo_of_an_interrupted_removal_lets_the_message_stay(world: Wo
     stop_at, begun = 0, False
     while 1 in world.right.contents():
         stop_at += 1
-        clock = StepClock(stop_at)
-        stores = (InterruptingStore(world.left, clock), InterruptingStore(world.right, clock))
-        try:
-            with State.open(
-                world.path, left="left", right="right", now=time.time, on_commit=clock.step
-            ) as state:
-                await sync(Pair(*stores), state)
-        except Interrupted:
-            pass
+        await world.run_until(stop_at)
         with world.state() as state:
             begun = bool(state.kept()) and 1 in world.right.contents()
             if begun:
@@ -204,15 +181,7 @@ async def test_what_an_interrupted_run_kept_belongs_to_the_run_that_removed_it(w
     world.left.user_remove(INBOX, 2)
     kept_at = 0
     for stop_at in range(1, 30):
-        clock = StepClock(stop_at)
-        stores = (InterruptingStore(world.left, clock), InterruptingStore(world.right, clock))
-        try:
-            with State.open(
-                world.path, left="left", right="right", now=time.time, on_commit=clock.step
-            ) as state:
-                await sync(Pair(*stores), state)
-        except Interrupted:
-            pass
+        await world.run_until(stop_at)
         with world.state() as state:
             kept_at = max((one.run or 0 for one in state.kept()), default=0)
         if kept_at > 2:
@@ -223,6 +192,17 @@ async def test_what_an_interrupted_run_kept_belongs_to_the_run_that_removed_it(w
     with world.state() as state:
         assert last.run == state.runs(1)[0].run
     assert last.flags == make_flags(["\\Answered"])
+
+
+async def test_a_run_that_changes_nothing_costs_one_durable_write_whatever_is_kept(world: World) -> None:
+    await removed_one(world)
+    writes: list[None] = []
+    with State.open(
+        world.path, left="left", right="right", now=time.time, on_commit=lambda: writes.append(None)
+    ) as state:
+        assert (await sync(world.pair, state)).in_step
+    assert len(writes) == 2  # told of before and after the commit
+    assert len(kept(world)) == 1
 
 
 async def test_a_refusal_leaves_it_kept(world: World) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from mailtwin.planner import Copy, Direction, NameMap, Policy, Reset
 from mailtwin.state import State
 from mailtwin.stores.base import FlagChange, Observation, Unknown
 from mailtwin.stores.memory import Answer, Manners, MemoryMailbox, MemoryStore, always
+from mailtwin.testing.interrupts import Interrupted, InterruptingStore, StepClock
 
 SEEN = make_flags(["\\Seen"])
 
@@ -56,6 +57,19 @@ class World:
         """One run, with a state of its own."""
         with self.state() as state:
             return await sync(self.pair, state)
+
+    async def run_until(self, stop_at: int, job: Callable[[Pair, State], Awaitable[object]] = sync) -> bool:
+        """Does `job`, interrupted at its `stop_at`-th effect or durable write; whether it came to its end."""
+        clock = StepClock(stop_at)
+        left, right = InterruptingStore(self.left, clock), InterruptingStore(self.right, clock)
+        try:
+            with State.open(
+                self.path, left="left", right="right", now=time.time, on_commit=clock.step
+            ) as state:
+                await job(replace(self.pair, left=left, right=right), state)
+        except Interrupted:
+            return False
+        return True
 
     async def check(self) -> None:
         """In step, nothing left to do, nothing doubled."""

@@ -15,8 +15,8 @@ from mailtwin.engine.copying import Copier, CopyFailure
 from mailtwin.engine.doubts import find_doubts, unreadable
 from mailtwin.engine.guards import refuse_implausible
 from mailtwin.engine.known import Known
-from mailtwin.engine.pair import Pair
-from mailtwin.engine.quarantine import SETTLE_S, Keeper
+from mailtwin.engine.pair import SETTLE_S, Pair, ends
+from mailtwin.engine.quarantine import Keeper
 from mailtwin.engine.report import (
     Counts,
     MailboxResult,
@@ -406,8 +406,3 @@ def _flags_note(op: StoreFlags) -> Note:
 def _drop(intent: CopyIntent | Straggler) -> Change:
     """The end of what is known of an interrupted copy."""
     return DropStraggler(intent) if isinstance(intent, Straggler) else DropCopy(intent)
-
-
-def ends(side: Side, ref: Ref | None) -> tuple[Ref | None, Ref | None]:
-    """A message on one side, as a (left, right) pair."""
-    return (ref, None) if side is Side.LEFT else (None, ref)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from mailtwin.model import MailboxName, Side
+from mailtwin.model import MailboxName, Ref, Side
 from mailtwin.planner import NameMap, Policy
 from mailtwin.stores.base import Mailbox, Store
 
@@ -15,6 +15,15 @@ from mailtwin.stores.base import Mailbox, Store
 def every_mailbox(_name: MailboxName) -> bool:
     """Selects all mailboxes."""
     return True
+
+
+SETTLE_S = 5.0
+"""How long is waited for an interrupted command to take effect once its connection is gone, in seconds."""
+
+
+def ends(side: Side, ref: Ref | None) -> tuple[Ref | None, Ref | None]:
+    """A message on one side, as a (left, right) pair."""
+    return (ref, None) if side is Side.LEFT else (None, ref)
 
 
 @dataclass(frozen=True, slots=True)

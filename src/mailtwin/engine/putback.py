@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from mailtwin.engine.pair import Pair
-from mailtwin.engine.quarantine import BATCH_MESSAGES_MAX, SETTLE_S
+from mailtwin.engine.pair import SETTLE_S, Pair, ends
+from mailtwin.engine.quarantine import BATCH_MESSAGES_MAX
 from mailtwin.engine.report import Problem
 from mailtwin.engine.sync import close, connect
 from mailtwin.errors import MailtwinError, MessageError, Scope, StorageError
@@ -161,8 +161,7 @@ class _Restorer:
             raise MessageError(f"{path} has {spool.size} bytes and should have {kept.size}")
 
     def _done(self, kept: Kept, changes: Sequence[Change] = ()) -> None:
-        left, right = (kept.ref, None) if self.side is Side.LEFT else (None, kept.ref)
-        note = Note("undo", left, right, f"on {self.side.label}", kept.message_id)
+        note = Note("undo", *ends(self.side, kept.ref), f"on {self.side.label}", kept.message_id)
         self.state.commit(self.name, [*changes, DropKept(kept), note], forgotten=True)
         (self.state.quarantine / kept.file).unlink(missing_ok=True)
         self.restored.append(kept)

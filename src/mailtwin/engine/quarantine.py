@@ -11,13 +11,13 @@ and looked for before it is tried again.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from mailtwin.engine.pair import ends
 from mailtwin.engine.report import Problem
 from mailtwin.errors import MailtwinError, MessageError
 from mailtwin.model import MailboxName, Ref, Side
@@ -26,10 +26,6 @@ from mailtwin.stores.base import Mailbox, Message, Spool
 from mailtwin.stores.durable import make_directories, make_durable, off_loop, storage_error, sync_directory
 
 BATCH_MESSAGES_MAX = 500
-SETTLE_S = 5.0
-"""How long is waited for an interrupted command to take effect once its connection is gone, in seconds."""
-
-PIECE_BYTES = 256 * 1024
 ORPHANS_MAX = 10_000
 """Files without a row that are looked for at the end of a run: what a crash left behind."""
 
@@ -39,7 +35,7 @@ class _FileSpool(Spool):
 
     def __init__(self, directory: Path) -> None:
         super().__init__()
-        self.path = directory / f"{secrets.token_hex(12)}.eml"
+        self.path = directory / f"{os.urandom(12).hex()}.eml"
         self._out: IO[bytes] | None = None
 
     def keep(self, chunk: bytes | memoryview) -> None:
@@ -135,9 +131,8 @@ class Keeper:
         ]
         changes: list[Change] = [AddKept(one) for one in kept]
         for one in kept:
-            left, right = (one.ref, None) if self.side is Side.LEFT else (None, one.ref)
             why = f"on {self.side.label}: {whys[one.ref]}"
-            changes.append(Note("remove", left, right, why, one.message_id))
+            changes.append(Note("remove", *ends(self.side, one.ref), why, one.message_id))
         self.state.commit(self.name, changes)
         return [one.ref for one in kept]
 
@@ -149,16 +144,15 @@ class Keeper:
         self.problems.append(Problem(why, self.name, self.side, ref))
 
 
-def tidy(state: State, days: int, bytes_max: int) -> None:
-    """Forgets what was kept for long enough, and deletes its files, and those that a crash left behind.
+def tidy(state: State) -> None:
+    """Deletes the files of what is not kept any more, and those that a crash left behind.
 
     Raises StateError and StorageError.
     """
     directory = state.quarantine
     if not directory.is_dir():
         return
-    state.forget_kept(days * 24 * 3600.0, bytes_max)
-    known = {kept.file for kept in state.kept()}
+    known = state.kept_files()
     try:
         with os.scandir(directory) as entries:
             for entry, _ in zip(entries, range(ORPHANS_MAX + len(known)), strict=False):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from mailtwin.engine.pair import ends
 from mailtwin.model import MailboxName, Ref, Side
 from mailtwin.planner import Attempt, CopyIntent, Straggler, Verdict, straggler_of
 from mailtwin.state import (
@@ -113,5 +114,4 @@ def _changes(about: CopyIntent | Straggler, decision: Decision) -> Iterable[Chan
 
 
 def _note(one: Undecided, decision: Decision) -> Note:
-    left, right = (one.ref, None) if one.side is Side.LEFT else (None, one.ref)
-    return Note("decide", left, right, decision.value, one.message_id)
+    return Note("decide", *ends(one.side, one.ref), decision.value, one.message_id)

@@ -15,8 +15,8 @@ from mailtwin.engine.doubts import list_doubts
 from mailtwin.engine.glance import Glance, glance, is_still_in_step
 from mailtwin.engine.known import Known, in_pair
 from mailtwin.engine.mailbox import MailboxRun, NeedsReconnect
-from mailtwin.engine.pair import Pair, open_both
-from mailtwin.engine.quarantine import SETTLE_S, Keeper, tidy
+from mailtwin.engine.pair import SETTLE_S, Pair, open_both
+from mailtwin.engine.quarantine import Keeper, tidy
 from mailtwin.engine.report import (
     Connected,
     Counts,
@@ -340,13 +340,15 @@ async def sync(pair: Pair, state: State, report: Reporter = ignore_events) -> Ru
     try:
         result = await work.run()
         outcome = "in step" if result.in_step else "not in step"
-        tidy(state, pair.keeping.days, pair.keeping.bytes_max)
-        return result
     except MailtwinError as error:
         outcome = f"failed: {error.message}"
         raise
     finally:
-        state.end_run(run, outcome, RunReport(tuple(work.results)).counts.as_dict())
+        counts = RunReport(tuple(work.results)).counts.as_dict()
+        kept_s = pair.keeping.days * 24 * 3600.0
+        state.end_run(run, outcome, counts, kept_s=kept_s, kept_bytes=pair.keeping.bytes_max)
+    tidy(state)
+    return result
 
 
 async def recover(pair: Pair, error: MailtwinError, failures: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import sqlite3
 import threading
@@ -209,16 +210,12 @@ class State:
         if not todo:
             return
         with self._writing() as connection:
-            mailbox = _mailbox(connection, name, forgotten=forgotten)
+            mailbox = _row(connection, name) if forgotten else _mailbox(connection, name)
             write(Transaction(connection, mailbox, self._run, self._now()), todo)
 
     def annotate(self, name: MailboxName, remarks: Iterable[Remark]) -> None:
         """Writes in one transaction what decides nothing: unlike `commit`, it does not make the mailbox known."""
-        todo = list(remarks)
-        if not todo:
-            return
-        with self._writing() as connection:
-            write(Transaction(connection, _row(connection, name), self._run, self._now()), todo)
+        self.commit(name, remarks, forgotten=True)
 
     def digests(self, name: MailboxName, side: Side) -> dict[Ref, Digest]:
         """What was read of the messages of `name` on `side`."""
@@ -247,15 +244,10 @@ class State:
         with self._reading() as connection:
             return reading.kept(connection, name)
 
-    def forget_kept(self, age_s: float, bytes_max: int) -> None:
-        """Forgets the messages removed longer than `age_s` seconds ago, and the oldest ones until the others have no
-        more than `bytes_max` bytes; never those of the run that is going on, or that are being put back."""
-        with self._writing() as connection:
-            connection.execute(
-                "DELETE FROM kept WHERE run IS NOT ?1 AND begun = 0 AND (since < ?2 OR id IN ("
-                " SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY id DESC) AS total FROM kept) WHERE total > ?3))",
-                (self._run, self._now() - age_s, bytes_max),
-            )
+    def kept_files(self) -> set[str]:
+        """The names of the files in `quarantine` that belong to a message that is kept."""
+        with self._reading() as connection:
+            return {file for (file,) in connection.execute("SELECT file FROM kept")}
 
     # --- runs and history --------------------------------------------------------------------------------------------
 
@@ -270,9 +262,18 @@ class State:
         self._unwritten_run = (self._run, command, self._now())
         return self._run
 
-    def end_run(self, run: int, outcome: str, counts: Mapping[str, int]) -> None:
+    def end_run(
+        self,
+        run: int,
+        outcome: str,
+        counts: Mapping[str, int],
+        *,
+        kept_s: float = math.inf,
+        kept_bytes: float = math.inf,
+    ) -> None:
         """Ends the run that `begin_run` returned, and forgets what is old: history beyond the last 200 runs or a
-        million lines, stragglers that did not arrive within a day.
+        million lines, stragglers that did not arrive within a day, messages removed longer than `kept_s` seconds ago
+        and the oldest ones until the others have no more than `kept_bytes` bytes; never what this run removed.
         """
         assert run == self._run, f"run {run} is not the one that was begun last"
         with self._writing() as connection:
@@ -282,6 +283,7 @@ class State:
             )
             _prune(connection, run)
             _forget_stragglers(connection, self._now())
+            _forget_kept(connection, run, self._now() - kept_s, kept_bytes)
         self._run = None
 
     def runs(self, limit: int = 20) -> list[RunRecord]:
@@ -444,11 +446,11 @@ def _row(connection: sqlite3.Connection, name: MailboxName) -> int:
     return int(row[0])
 
 
-def _mailbox(connection: sqlite3.Connection, name: MailboxName, *, forgotten: bool = False) -> int:
-    """The row of mailbox `name`, which is known from now on, unless it may stay `forgotten`."""
+def _mailbox(connection: sqlite3.Connection, name: MailboxName) -> int:
+    """The row of mailbox `name`, which is known from now on."""
     packed = pack_name(name)
     row = connection.execute("SELECT id, known FROM mailboxes WHERE name = ?", (packed,)).fetchone()
-    if row is not None and (row[1] or forgotten):
+    if row is not None and row[1]:
         return int(row[0])
     return int(
         connection.execute(
@@ -464,6 +466,15 @@ def _forget_stragglers(connection: sqlite3.Connection, now: float) -> None:
         "DELETE FROM stragglers WHERE found IS NULL AND (since < ?1 OR id <= ("
         " SELECT id FROM stragglers ORDER BY id DESC LIMIT 1 OFFSET ?2))",
         (now - STRAGGLER_S, STRAGGLERS_MAX),
+    )
+
+
+def _forget_kept(connection: sqlite3.Connection, run: int, since: float, bytes_max: float) -> None:
+    """Drops what was removed before `since` or is too much; not what `run` removed, or what is being put back."""
+    connection.execute(
+        "DELETE FROM kept WHERE run IS NOT ?1 AND begun = 0 AND (since < ?2 OR id IN ("
+        " SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY id DESC) AS total FROM kept) WHERE total > ?3))",
+        (run, since, bytes_max),
     )
 
 
