@@ -105,9 +105,9 @@ class ForeignServer(Foreign):
 
     def __init__(self, server: RealServer) -> None:
         self._port = server.port
-        self._account: Account = server.user()
-        self.password = self._account.password
-        self.address = f"imap://{self._account.user}@127.0.0.1:{server.port}/"
+        self.account: Account = server.user()
+        self.password = self.account.password
+        self.address = f"imap://{self.account.user}@127.0.0.1:{server.port}/"
 
     def read(self) -> Contents:
         with closing(self._login()) as client:
@@ -164,7 +164,7 @@ class ForeignServer(Foreign):
 
     def _login(self) -> _Client:
         client = _Client("127.0.0.1", self._port)
-        client.login(self._account.user, self._account.password)
+        client.login(self.account.user, self.account.password)
         return client
 
 

@@ -14,8 +14,9 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -29,22 +30,75 @@ from mailtwin.testing.realservers import Kind, RealServer
 MESSAGES = 300
 STORED_FIRST = 40
 WAIT_S_MAX = 60
+ATTEMPTS_MAX = 1_000
 
 
-def descendants(pid: int) -> Iterator[tuple[int, str]]:
-    """All processes below `pid`, with their names."""
-    children: dict[int, list[tuple[int, str]]] = {}
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process as /proc shows it."""
+
+    pid: int
+    name: str
+    state: str
+
+    def send(self, number: signal.Signals) -> None:
+        """Signals it; one that ended meanwhile does not mind."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+
+def descendants(pid: int) -> Iterator[Process]:
+    """All processes below `pid`."""
+    children: dict[int, list[Process]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            name, _, fields = stat.read_text().partition("(")[2].rpartition(")")
+            name, _, facts = stat.read_text().partition("(")[2].rpartition(")")
         except OSError:
             continue  # it ended meanwhile
-        children.setdefault(int(fields.split()[1]), []).append((int(stat.parent.name), name))
+        state, parent = facts.split()[:2]
+        children.setdefault(int(parent), []).append(Process(int(stat.parent.name), name, state))
     below = [pid]
     while below:
         for child in children.get(below.pop(), []):
-            below.append(child[0])
+            below.append(child.pid)
             yield child
+
+
+def sessions(server: RealServer) -> list[Process]:
+    """The processes that serve a client each."""
+    return [process for process in descendants(server.pid) if process.name in ("imap", "imapd")]
+
+
+def stored(maildir: Path) -> int:
+    """How many messages lie there, seen without asking the server: its locks are left alone."""
+    return sum(1 for part in ("new", "cur") for _ in (maildir / part).glob("*"))
+
+
+def is_locked(maildir: Path, by: Iterable[Process]) -> bool:
+    """Whether one of these processes may keep the others out of the mailbox: by a file, or by the kernel."""
+    owners = {line.split("ADVISORY")[-1].split()[1] for line in Path("/proc/locks").read_text().splitlines()}
+    return any(str(process.pid) in owners for process in by) or any(maildir.rglob("*lock*"))
+
+
+def suspend_sessions(server: RealServer, maildir: Path) -> list[Process]:
+    """Suspends all sessions at a moment when none holds a lock: with one, the server would stall every other session
+    too, until it takes the lock for forgotten, minutes later.
+    """
+
+    def suspended() -> bool:
+        return all(process.state == "T" for process in sessions(server))
+
+    for _ in range(ATTEMPTS_MAX):
+        found = sessions(server)
+        for process in found:
+            process.send(signal.SIGSTOP)
+        wait_for("suspended sessions", suspended)
+        if not is_locked(maildir, found):
+            return found
+        for process in found:
+            process.send(signal.SIGCONT)
+        time.sleep(0.002)
+    pytest.fail("the sessions hold a lock whenever one looks")
 
 
 def wait_for(what: str, holds: Callable[[], bool]) -> None:
@@ -81,19 +135,17 @@ def test_what_a_suspended_session_stores_in_the_end_goes_nowhere(
     left.deliver("INBOX", itertools.islice(corpus(MESSAGES), MESSAGES))
     twin = Twin(tmp_path, left.address, right.address, right.password, random.Random(0))
 
+    maildir = server.maildir(right.account)
     first = subprocess.Popen(
         [PROGRAM, "sync", left.address, right.address],
         env=twin.environ(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    suspended: list[int] = []
+    suspended: list[Process] = []
     try:
-        wait_for("an upload", lambda: first.poll() is not None or right.count("INBOX") >= STORED_FIRST)
-        suspended = [pid for pid, name in descendants(server.pid) if name in ("imap", "imapd")]
-        for pid in suspended:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
+        wait_for("an upload", lambda: first.poll() is not None or stored(maildir) >= STORED_FIRST)
+        suspended = suspend_sessions(server, maildir)
         time.sleep(0.3)  # what it still sends lies in the suspended session's hands then
     finally:
         first.kill()
@@ -101,9 +153,8 @@ def test_what_a_suspended_session_stores_in_the_end_goes_nowhere(
         try:
             second = twin.run()
         finally:
-            for pid in suspended:
-                with suppress(ProcessLookupError):  # a session of nobody's may have ended meanwhile
-                    os.kill(pid, signal.SIGCONT)
+            for process in suspended:
+                process.send(signal.SIGCONT)
     assert second.code == 0, second
     wait_for("the last of what was sent", lambda: is_at_rest(right))
 

@@ -13,6 +13,7 @@ import pytest
 from tests.client.workout import workout
 
 from mailtwin.client import Credentials, Secret, Session, Timeouts, Tunnel
+from mailtwin.client.tunnel import TunnelWire
 from mailtwin.errors import ConfigurationError, LoginError, MailtwinError, UnreachableError
 from mailtwin.imap import commands as c
 from mailtwin.testing.realservers import RealServer
@@ -133,13 +134,10 @@ async def test_cancelled_while_closing(tmp_path: Path) -> None:
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
-    for _ in range(100):
-        try:
-            os.kill(int(pid.read_text()), 0)
-        except ProcessLookupError:
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("the command still runs")
+    assert isinstance(session._wire, TunnelWire)
+    assert await session._wire._command.has_ended(10)  # and is told of: nothing is left behind
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 @pytest.mark.parametrize("argv", [(), ("",), ("ssh", "a\0b")])
