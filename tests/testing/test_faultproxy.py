@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import imaplib
 import re
@@ -197,6 +198,15 @@ async def test_hold_back() -> None:
         assert len(here.uids) == 4
 
 
+async def left_open() -> list[str]:
+    """What the collector of garbage says about connections that nobody closed."""
+    await asyncio.sleep(0.05)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        gc.collect()
+    return [str(each.message) for each in told if "unclosed" in str(each.message)]
+
+
 @pytest.mark.parametrize(
     "rule", [Rule(HoldBack(60), APPEND), Rule(Stall(), APPEND)], ids=["held back", "stalled"]
 )
@@ -209,11 +219,24 @@ async def test_a_proxy_that_is_left_leaves_no_connection_open(rule: Rule) -> Non
                 await here.do(append, wait_s=0.3)
 
     await leave()
-    await asyncio.sleep(0.05)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        gc.collect()
-    assert [str(each.message) for each in told if "unclosed" in str(each.message)] == []
+    assert await left_open() == []
+
+
+async def test_sessions_that_are_cancelled_leave_no_connection_open() -> None:
+    """As those of a program that ends in the middle are."""
+
+    async def leave() -> None:
+        async with world() as here:
+            reader, writer = await asyncio.open_connection("127.0.0.1", here.proxy.port)
+            assert (await reader.readline()).startswith(b"* OK")
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            assert await reader.read() == b""
+            writer.transport.abort()
+
+    with contextlib.suppress(asyncio.CancelledError):  # that of the session
+        await leave()
+    assert await left_open() == []
 
 
 @pytest.mark.parametrize(("when", "stored"), [(When.BEFORE, 3), (When.EXECUTED, 4)])

@@ -90,8 +90,11 @@ class FaultProxy:
         self._stop.set()
         for task in self._late:
             task.cancel()
-        await asyncio.gather(*self._sessions)
+        ended = await asyncio.gather(*self._sessions, return_exceptions=True)
         await asyncio.gather(*self._late, return_exceptions=True)
+        for failure in ended:
+            if isinstance(failure, BaseException):
+                raise failure
 
     def arm(self, rules: Sequence[Rule], seed: int | str = 1) -> None:
         """From now on these rules, and no others; counts begin anew. Connections keep the rules they began with."""
@@ -128,6 +131,10 @@ class FaultProxy:
             self.gate.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._stop.is_set():
+            # It came while the proxy was being left, which waits for nobody any more.
+            writer.transport.abort()
+            return
         self._connections += 1
         task = asyncio.current_task()
         assert task is not None

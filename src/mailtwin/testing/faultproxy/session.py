@@ -79,18 +79,29 @@ class ProxySession:
     async def run(self, stop: asyncio.Event) -> None:
         """Until one of both ends hangs up, a rule ends it, or the proxy stops."""
         tasks = [asyncio.create_task(self._work()), asyncio.create_task(stop.wait())]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
-        await _hang_up(self._to_client)
-        if self._to_server is not None and not self._server_is_taken:
-            await _hang_up(self._to_server)
-        failure = ended[0]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
+            failure, _ = await asyncio.gather(*tasks, return_exceptions=True)
+            for writer in self._ends():
+                await _hang_up(writer)
+        finally:
+            # Also when the whole program is being cancelled.
+            for task in tasks:
+                task.cancel()
+            for writer in self._ends():
+                writer.transport.abort()
         if isinstance(failure, BaseException) and not isinstance(
             failure, (_EndError, OSError, asyncio.CancelledError)
         ):
             raise failure
+
+    def _ends(self) -> list[asyncio.StreamWriter]:
+        """The connections that end with this session."""
+        if self._to_server is None or self._server_is_taken:
+            return [self._to_client]
+        return [self._to_client, self._to_server]
 
     async def _work(self) -> None:
         self._note_lasting()
