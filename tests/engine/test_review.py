@@ -338,7 +338,7 @@ async def test_a_plan_says_that_a_listing_is_short_and_a_message_unreadable(
 ) -> None:
     uid = world.left.add(INBOX, message(1))
     world.left.user_withholds(INBOX, uid)
-    world.right.add(INBOX, message(2))
+    world.right.add(INBOX, message(2, "of another size"))
     planned = await plan(world.pair, None)
     assert [problem.ref for problem in planned.problems] == [uid]
     monkeypatch.setattr(MemoryMailbox, "observe", observe_short(world.right))

@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ FLAGS = ("\\Seen", "\\Flagged", "\\Answered")
 ROUNDS_MAX = 12
 
 
+@dataclass(slots=True)
+class Meanwhile(StepClock):
+    """A clock at each of whose steps something may happen."""
+
+    act: Callable[[], None] = lambda: None
+
+    def step(self) -> None:
+        StepClock.step(self)
+        self.act()
+
+
 class RandomWorld(World):
     """A world in which chance decides, and what its people did in it."""
 
@@ -52,7 +64,17 @@ class RandomWorld(World):
 
     def bad_manners(self) -> Manners:
         """Each message is answered as chance will have it."""
-        return Manners(answer=lambda _n: self.rng.choice(ANSWERS), cursors=self.rng.random() < 0.5)
+        return Manners(
+            answer=lambda _n: self.rng.choice(ANSWERS),
+            cursors=self.rng.random() < 0.5,
+            is_mute=self.sometimes(),
+            is_short=self.sometimes(),
+        )
+
+    def sometimes(self) -> Callable[[], bool]:
+        """What happens never, or now and then."""
+        often = self.rng.choice((0, 0, 0.1, 0.4))
+        return lambda: self.rng.random() < often
 
     def store(self) -> MemoryStore:
         return self.rng.choice((self.left, self.right))
@@ -101,11 +123,19 @@ class RandomWorld(World):
         else:
             self.land()
 
+    def meanwhile(self) -> None:
+        """Somebody may do something between any two steps of a run."""
+        if self.rng.random() < 0.03:
+            self.tell("meanwhile")
+            self.act()
+
     # --- runs ---
 
     async def run_somehow(self) -> None:
         """A run that may be interrupted at any step."""
-        clock = StepClock(self.rng.randint(1, STEPS_MAX) if self.rng.random() < 0.5 else None)
+        clock = Meanwhile(
+            self.rng.randint(1, STEPS_MAX) if self.rng.random() < 0.5 else None, act=self.meanwhile
+        )
         left, right = (InterruptingStore(store, clock) for store in (self.left, self.right))
         pair = Pair(left, right, sleep=self._sleep)
         self.tell(f"run until step {clock.stop_at}")

@@ -4,8 +4,9 @@
     1=1:S         | 1:S     | 1         | store left 1 -S =   # a flag removed on the right
 
 Left and right list messages as `ref:FLAGS@identity` (flags and identity may be missing; a ref that is not a number is
-a Maildir name), then `?` when the listing broke off and proves no absence, or `?1-3` when it covers UIDs 1 to 3, and
-`v2` when the numbering is not "1", and `^9` when UID 9 is next. The base lists
+a Maildir name; `@?2` is a message that nobody can identify, of the size of `m~`, `@?` one of any size), then `?` when
+the listing broke off and proves no absence, or `?1-3` when it covers UIDs 1 to 3, and `v2` when the numbering is not
+"1", and `^9` when UID 9 is next. The base lists
 
 * links `left=right:FLAGS`;
 * copies begun: `1>5:S@m` is left 1, sent to the right with these flags when UID 5 was next there (`1>x` to the name x;
@@ -24,7 +25,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from mailtwin.model import Flags, Identity, Listing, Ref, Side, UidSet, Vocabulary, make_flags
+from mailtwin.model import (
+    ANY_SIZE,
+    Flags,
+    Identity,
+    Listing,
+    Ref,
+    Side,
+    SizeRange,
+    UidSet,
+    Vocabulary,
+    make_flags,
+)
 from mailtwin.model.flags import EVERYTHING
 from mailtwin.planner import (
     Abandon,
@@ -49,6 +61,7 @@ from mailtwin.planner import (
     Straggler,
     Unresolved,
     Verdict,
+    Wait,
     plan_messages,
     straggler_of,
 )
@@ -103,6 +116,7 @@ def listing(text: str, vocabulary: Vocabulary = EVERYTHING) -> Listing:
     """One side of a row."""
     seen: dict[Ref, Flags] = {}
     identities: dict[Ref, Identity] = {}
+    nameless: dict[Ref, SizeRange] = {}
     coverage, validity, uid_next = None, "1", None
     for word in text.split():
         if word.startswith("?"):
@@ -115,9 +129,12 @@ def listing(text: str, vocabulary: Vocabulary = EVERYTHING) -> Listing:
         else:
             parts = _parts(r"(?P<ref>[^:@]+)(:(?P<flags>\w*))?(@(?P<identity>\S+))?", word)
             seen[ref(parts["ref"])] = flags(parts["flags"])
-            if parts["identity"]:
-                identities[ref(parts["ref"])] = identity(parts["identity"])
-    return Listing(seen, validity, coverage, uid_next, identities, vocabulary)
+            name = parts["identity"]
+            if name.startswith("?"):
+                nameless[ref(parts["ref"])] = (int(name[1:]),) * 2 if name[1:] else ANY_SIZE
+            elif name:
+                identities[ref(parts["ref"])] = identity(name)
+    return Listing(seen, validity, coverage, uid_next, identities, vocabulary, nameless)
 
 
 VERDICTS = {"": Verdict.NONE, "x": Verdict.REMOVE, "k": Verdict.KEEP}
@@ -216,7 +233,7 @@ def _all_words(operation: Operation) -> Iterator[str]:
             yield f"{link.left}={link.right}"
         case Adopt(left, right, agreed):
             yield from (f"{left}={right}", _letters(agreed))
-        case Remove(side, message):
+        case Remove(side, message) | Wait(side, message):
             yield from (side.label, str(message))
         case Copy(source, message, sent):
             yield from (source.label, str(message), _letters(sent))

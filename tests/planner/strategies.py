@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from mailtwin.model import Identity, Listing, Ref, Side, UidSet, Vocabulary, make_flags
+from mailtwin.model import ANY_SIZE, Identity, Listing, Ref, Side, UidSet, Vocabulary, make_flags
 from mailtwin.model.flags import EVERYTHING
 from mailtwin.planner import (
     Attempt,
@@ -27,6 +27,7 @@ UIDS = st.integers(1, 6)
 NAMES = st.sampled_from(["u", "v", "w", "x", "y"])
 FLAGS = st.sets(st.sampled_from(["\\Seen", "\\Flagged", "$Key"])).map(make_flags)
 IDENTITIES = st.builds(Identity, st.sampled_from("mn"), st.sampled_from(["size:1", "size:2"]), st.booleans())
+SIZES = st.sampled_from([(1, 1), (1, 2), ANY_SIZE])
 VALIDITIES = st.sampled_from(["1", "1", "1", "2", ""])
 STRAGGLERS = st.builds(
     Straggler,
@@ -66,6 +67,7 @@ def listings(draw: st.DrawFn, *, named: bool) -> Listing:
         uid_next=None if named else 7,
         identities={ref: draw(IDENTITIES) for ref in known},
         vocabulary=draw(VOCABULARIES),
+        nameless={ref: draw(SIZES) for ref in flags if ref not in known and draw(st.booleans())},
     )
 
 

@@ -201,11 +201,24 @@ ASIDE = frozenset({(Side.LEFT, 1), (Side.RIGHT, 1)})
 LEFT_1_AND_RIGHT_1_ASIDE = rows("""
                | 1         |           |                                  # not copied
                | 1 2       |           | copy left 2                      # the others are
-               | 1 2@m     | 1         | copy left 2                      # not identified, and not in the way
-               | 1@m       | 1@m       |                                  # not adopted
+               | 1@m       | 1@m       | adopt 1=1                        # somebody's twin all the same
+               | 1@m 2@n   | 1@m       | adopt 1=1, copy left 2           # and not in the way of the others
 1=1            | 1:S       | 1         | store right 1 +S =S              # a link goes on
 1>5@m          | 1         | 5@m       | adopt 1=5                        # what was begun is brought to its end
-1>1@m!         | 1         | 1         | unresolved left 1                # this may be the copy, and cannot be read
+""")
+
+NAMELESS = rows("""
+               | 1@?1      |           |                                  # it cannot be read, and is not copied
+               | 1         | 1@?1      | identify left 1                  # its twin may be there
+               | 1@m       | 1@?1      | wait left 1                      # of its size: nobody can tell
+               | 1@m       | 1@?2      | copy left 1                      # of another size: it is not there
+               | 1@m       | 1@?       | wait left 1                      # of any size
+               | 1@m 2@n~  | 1@?1      | copy left 2, wait left 1         # only what may be there waits
+1=1            | 1 2@m     | 1@?       | copy left 2                      # what is linked is nobody's twin
+               | 1@m       | 1@m 2@?   | adopt 1=1                        # the twin is found, and nothing waits
+1>1@m!         | 1         | 1         | identify right 1                 # this may be the copy
+1>1@m!         | 1         | 1@?1      | unresolved left 1                # and cannot be read
+~1>1@m         | 1@?1      | 1@m       | wait right 1                     # no extra copy: it may be the one
 """)
 
 
@@ -246,6 +259,16 @@ def test_changes_of_flags_beat_removals(row: Row) -> None:
 @pytest.mark.parametrize("row", LEFT_1_AND_RIGHT_1_ASIDE, ids=_id)
 def test_messages_set_aside(row: Row) -> None:
     assert row.planned(Policy(), aside=ASIDE) == row.plan
+
+
+@pytest.mark.parametrize("row", NAMELESS, ids=_id)
+def test_messages_that_nobody_can_identify(row: Row) -> None:
+    assert row.planned(Policy()) == row.plan
+
+
+def test_what_does_not_go_anywhere_does_not_wait_either() -> None:
+    row = Row("", "1@?1", "1@m", "", "")
+    assert row.planned(Policy(direction=Direction.LEFT_TO_RIGHT)) == ""
 
 
 def test_one_way_the_other_way_round() -> None:

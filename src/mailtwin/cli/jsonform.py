@@ -52,6 +52,7 @@ from mailtwin.planner.operations import (
     StoreFlags,
     Straggler,
     Unresolved,
+    Wait,
 )
 from mailtwin.state import Kept, MailboxRecord, RunRecord
 
@@ -180,6 +181,8 @@ def operation(todo: Operation) -> Json:
             form |= {"side": side.label, "refs": list(refs)}
         case Copy(source=source, ref=ref, flags=flags):
             form |= {"side": source.other.label, **_refs(source, ref), "flags": sorted(flags)}
+        case Wait(source=source, ref=ref):
+            form |= {"side": source.other.label, **_refs(source, ref)}
         case Adopt(left=left, right=right, flags=flags):
             form |= {"left": left, "right": right, "flags": sorted(flags)}
         case StoreFlags(link=link, side=side, add=add, remove=remove):

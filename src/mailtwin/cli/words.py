@@ -34,6 +34,7 @@ from mailtwin.planner.operations import (
     StoreFlags,
     Straggler,
     Unresolved,
+    Wait,
 )
 from mailtwin.state import Kept, RunRecord
 
@@ -156,6 +157,8 @@ def operation_kind(operation: Operation) -> str:
             return "hold what arrived late"
         case Unresolved():
             return "unresolved, left for a person"
+        case Wait(source=source):
+            return f"not copied to the {source.other.label} yet"
         case Identify(side=side):
             return f"look at headers on the {side.label}"
         case Copy(source=source):
@@ -184,7 +187,7 @@ def operation_line(operation: Operation) -> str:
             return f"{kind}: {interrupted(held)}"
         case Identify(refs=refs):
             return f"{kind}: {number(len(refs), 'message')}"
-        case Copy(source=source, ref=ref):
+        case Copy(source=source, ref=ref) | Wait(source=source, ref=ref):
             return f"{kind}: {message(ref)} of the {source.label}"
         case Adopt(left=left, right=right):
             return f"{kind}: {message(left)} and {message(right)}"

@@ -9,7 +9,7 @@ from mailtwin.engine.pair import Pair
 from mailtwin.engine.report import Problem
 from mailtwin.errors import MailboxError, MessageError
 from mailtwin.model import MailboxName, Ref, Side
-from mailtwin.planner import Base, CopyIntent, Plan, Straggler
+from mailtwin.planner import Base, CopyIntent, Plan, Straggler, Wait
 from mailtwin.stores.base import MailboxList
 
 
@@ -34,7 +34,10 @@ def find_doubts(pair: Pair, name: MailboxName, base: Base, known: Known, plan: P
             )
             yield Problem(lost, name, side)
     for op in plan.unresolved():
-        yield _unresolved(name, op.intent, op.why)
+        if isinstance(op, Wait):
+            yield Problem(MessageError(f"the message is not copied yet: {op.why}"), name, op.source, op.ref)
+        else:
+            yield _unresolved(name, op.intent, op.why)
 
 
 def _unresolved(name: MailboxName, intent: CopyIntent | Straggler, why: str) -> Problem:

@@ -6,23 +6,35 @@ out of both listings, so that their absence is never taken for somebody's wish.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from mailtwin.engine.together import together
-from mailtwin.model import NO_FLAGS, Flags, Identity, Listing, MailboxName, Ref, Side, make_flags
+from mailtwin.model import (
+    ANY_SIZE,
+    NO_FLAGS,
+    Flags,
+    Identity,
+    Listing,
+    MailboxName,
+    Ref,
+    Side,
+    SizeRange,
+    make_flags,
+)
 from mailtwin.planner import Base, Identify, Link
 from mailtwin.stores.base import Mailbox, Observation
 
 
 @dataclass(slots=True)
 class Known:
-    """Both sides of one open mailbox."""
+    """Both sides of one open mailbox. `nameless`: the messages that nobody can identify, each with its size."""
 
     mailboxes: tuple[Mailbox, Mailbox]
     observations: tuple[Observation, ...] = ()
     identities: tuple[dict[Ref, Identity], dict[Ref, Identity]] = field(default_factory=lambda: ({}, {}))
     ignored: Flags = NO_FLAGS
-    unknowable: set[tuple[Side, Ref]] = field(default_factory=set)
+    nameless: tuple[dict[Ref, SizeRange], dict[Ref, SizeRange]] = field(default_factory=lambda: ({}, {}))
 
     async def observe(self) -> None:
         """Lists both sides, at the same time."""
@@ -34,13 +46,30 @@ class Known:
             if old.listing.validity != new.listing.validity:
                 # Renumbered while it was open: what was learnt under a number is about another message.
                 self.identities[side].clear()
-                self.unknowable = {entry for entry in self.unknowable if entry[0] is not side}
+                self.nameless[side].clear()
 
-    async def identify(self, request: Identify) -> None:
-        """Asks one side for identities; those that cannot be had are remembered as `unknowable`."""
-        found = await self.mailboxes[request.side].identify(request.refs)
-        self.identities[request.side].update(found)
-        self.unknowable.update((request.side, ref) for ref in request.refs if ref not in found)
+    async def identify(self, request: Identify) -> list[Ref]:
+        """Asks one side for identities, and once more for those that did not come; returns those that nobody can tell.
+
+        Messages that merely went meanwhile are looked past.
+        """
+        side, mailbox = request.side, self.mailboxes[request.side]
+        missing = await self._ask(side, request.refs)
+        if missing:
+            await self.observe()
+            missing = await self._ask(side, [ref for ref in missing if self.holds(side, ref)])
+        if missing:
+            looks = await mailbox.look(missing)
+            self.nameless[side].update(
+                (ref, looks[ref].sizes if ref in looks else ANY_SIZE) for ref in missing
+            )
+        return missing
+
+    async def _ask(self, side: Side, refs: Sequence[Ref]) -> list[Ref]:
+        """Asks for identities; those that do not come, in order."""
+        found = await self.mailboxes[side].identify(refs)
+        self.identities[side].update(found)
+        return [ref for ref in refs if ref not in found]
 
     def listing(self, side: Side) -> Listing:
         """What the planner may know of `side`."""
@@ -48,7 +77,7 @@ class Known:
         flags = seen.flags
         if self.ignored:
             flags = {ref: make_flags(held - self.ignored) for ref, held in flags.items()}
-        return replace(seen, flags=flags, identities=self.identities[side])
+        return replace(seen, flags=flags, identities=self.identities[side], nameless=self.nameless[side])
 
     def plain_base(self, base: Base) -> Base:
         """`base` without the flags that do not count."""

@@ -144,8 +144,8 @@ class MailboxRun:
             requests = only(Identify, phase)
             if requests:
                 for request in requests:
-                    await self.known.identify(request)
-                await self._set_unknowable_aside()
+                    for ref in await self.known.identify(request):
+                        self._problem(unreadable(self.name, request.side, ref))
             elif phase and all(
                 isinstance(op, Record | Adopt | Forget | Abandon | Hold | Reset) for op in phase
             ):
@@ -307,24 +307,6 @@ class MailboxRun:
 
     # --- what does not work ----------------------------------------------------------------------------------------
 
-    async def _set_unknowable_aside(self) -> None:
-        """Reports the messages that nobody can identify, asked twice; those that merely went are looked past.
-
-        What is set aside counts for nothing any more: its twin, if it has one, will be copied.
-        """
-        if not self.known.unknowable - self.aside:
-            return
-        await self.known.observe()
-        for side in Side:
-            still = [ref for which, ref in self.known.unknowable - self.aside if which is side]
-            refs = tuple(sorted((ref for ref in still if self.known.holds(side, ref)), key=str))
-            self.known.unknowable -= {(side, ref) for ref in still}
-            if refs:
-                await self.known.identify(Identify(side, refs, "they could not be identified before"))
-        for side, ref in sorted(self.known.unknowable - self.aside, key=str):
-            self.aside.add((side, ref))
-            self._problem(unreadable(self.name, side, ref))
-
     def _set_aside(self, side: Side, failure: CopyFailure) -> None:
         self.aside.add((side, failure.ref))
         self._problem(Problem(failure.error, self.name, side, failure.ref, failure.message_id))
@@ -384,8 +366,8 @@ class MailboxRun:
         return SaveSnapshot(Snapshot.of(side, cursor, observed.listing.flags, self.base.links))
 
 
-def make_plan(pair: Pair, base: Base, known: Known, aside: set[tuple[Side, Ref]]) -> Plan:
-    """The plan on what is known now."""
+def make_plan(pair: Pair, base: Base, known: Known, aside: Iterable[tuple[Side, Ref]] = ()) -> Plan:
+    """The plan on what is known now. `aside`: see `plan_messages`."""
     left, right = (known.listing(side) for side in Side)
     return plan_messages(known.plain_base(base), left, right, pair.policy, frozenset(aside))
 

@@ -21,7 +21,7 @@ from mailtwin.engine.report import (
 )
 from mailtwin.engine.sync import Survey, close, connect, survey_pair
 from mailtwin.errors import MailtwinError, Scope
-from mailtwin.model import Listing, MailboxName, Ref, Side
+from mailtwin.model import Listing, MailboxName, Side
 from mailtwin.planner import Base, CreateMailbox, Identify, Reset
 from mailtwin.state import State
 from mailtwin.stores.base import Observation
@@ -79,8 +79,7 @@ class _Preview:
     async def _settle(self, base: Base, known: Known) -> tuple[PlannedMailbox, list[Problem]]:
         resets: list[Reset] = []
         while True:
-            aside: set[tuple[Side, Ref]] = set(known.unknowable)
-            found = make_plan(self.pair, base, known, aside)
+            found = make_plan(self.pair, base, known)
             phase = found.first_phase()
             if only(Reset, phase):
                 resets += only(Reset, phase)
@@ -90,7 +89,9 @@ class _Preview:
                     await known.identify(request)
             else:
                 problems = list(find_doubts(self.pair, self.name, base, known, found))
-                problems += [unreadable(self.name, *entry) for entry in sorted(aside, key=str)]
+                problems += [
+                    unreadable(self.name, side, ref) for side in Side for ref in known.nameless[side]
+                ]
                 found = replace(found, operations=(*resets, *found.operations))
                 return PlannedMailbox(self.name, found, not found and not problems), problems
 

@@ -36,6 +36,12 @@ class Identity:
     message_id: str = field(default="", compare=False)
     """For people; the digest of the headers counts."""
 
+    @property
+    def size(self) -> int | None:
+        """The size on the wire in bytes, where it is what the content is measured by."""
+        kind, _, measure = self.content.partition(":")
+        return int(measure) if kind == "size" else None
+
     def resembles(self, other: Identity) -> bool:
         """Whether the headers alone say it is the same message: enough only for messages at or above a
         UID that was noted."""

@@ -6,6 +6,7 @@ an IMAP UID (an integer) or the unique part of a Maildir file name (a string). N
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -15,6 +16,8 @@ from mailtwin.model.identity import Identity
 from mailtwin.model.uidset import UidSet
 
 Ref = int | str
+SizeRange = tuple[int, float]
+ANY_SIZE: SizeRange = (0, math.inf)
 
 
 class Side(IntEnum):
@@ -39,8 +42,10 @@ class Listing:
     """The messages of one mailbox on one side.
 
     `flags` maps every message seen to its flags. `identities` holds those identities that were asked for; a message
-    without one has not been identified yet. `coverage` is None when the listing is complete, else the UIDs in which
-    absence means expunged. `validity` names the numbering (UIDVALIDITY); refs of another validity mean nothing here.
+    without one has not been identified yet, or is `nameless`: asked for, and nobody can tell. All that such a message
+    is told from others by is the least and the most bytes that it may have on the wire. `coverage` is None when the
+    listing is complete, else the UIDs in which absence means expunged. `validity` names the numbering (UIDVALIDITY);
+    refs of another validity mean nothing here.
     `uid_next`: the UID that the next message will get, if the side tells. `vocabulary`: the flags this side can hold.
     """
 
@@ -50,6 +55,7 @@ class Listing:
     uid_next: int | None = None
     identities: Mapping[Ref, Identity] = field(default_factory=dict)
     vocabulary: Vocabulary = EVERYTHING
+    nameless: Mapping[Ref, SizeRange] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:

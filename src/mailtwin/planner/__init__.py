@@ -38,6 +38,7 @@ from mailtwin.planner.operations import (
     Straggler,
     Unresolved,
     Verdict,
+    Wait,
 )
 from mailtwin.planner.renames import NameMap
 from mailtwin.planner.stragglers import straggler_of
@@ -76,6 +77,7 @@ __all__ = [
     "Straggler",
     "Unresolved",
     "Verdict",
+    "Wait",
     "plan_mailboxes",
     "plan_messages",
     "straggler_of",

@@ -119,7 +119,8 @@ class _Resolution:
         return bool(copies or sources)
 
     def _is_unasked(self, side: Side, ref: Ref) -> bool:
-        return ref not in self.draft.listings[side].identities and (side, ref) not in self.draft.aside
+        listing = self.draft.listings[side]
+        return ref not in listing.identities and ref not in listing.nameless
 
     def _identity(self, intent: CopyIntent) -> Identity | None:
         return intent.identity or self.source.identities.get(intent.ref)

@@ -29,6 +29,7 @@ from mailtwin.planner.operations import (
     Settle,
     StoreFlags,
     Unresolved,
+    Wait,
 )
 
 RefKey = tuple[int, str]
@@ -43,7 +44,7 @@ class Draft:
     """The arguments of one planning, and its outcome so far.
 
     `unlinked`: on each side the messages without an agreement, in order. `taken`: those of them that an open intent
-    speaks for, so that they are not fresh. `nameless`: the messages that must be identified before more can be said.
+    speaks for, so that they are not fresh. `unasked`: the messages that must be identified before more can be said.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Draft:
         self.operations: list[Operation] = []
         self.unlinked: tuple[list[Ref], list[Ref]] = ([], [])
         self.taken: tuple[set[Ref], set[Ref]] = (set(), set())
-        self.nameless: tuple[set[Ref], set[Ref]] = (set(), set())
+        self.unasked: tuple[set[Ref], set[Ref]] = (set(), set())
         self._unlinked_sets: dict[Side, frozenset[Ref]] = {}
 
     def is_linked(self, side: Side, ref: Ref) -> bool:
@@ -75,7 +76,7 @@ class Draft:
 
     def identify(self, side: Side, refs: Iterable[Ref]) -> None:
         """These must be identified first."""
-        self.nameless[side].update(refs)
+        self.unasked[side].update(refs)
 
     @property
     def vocabularies(self) -> tuple[Vocabulary, Vocabulary]:
@@ -96,7 +97,7 @@ class Draft:
     def plan(self) -> Plan:
         """All decisions, sorted by phase, side and message."""
         for side in Side:
-            refs = tuple(sorted(self.nameless[side], key=ref_key))
+            refs = tuple(sorted(self.unasked[side], key=ref_key))
             if refs:
                 self.add(Identify(side, refs, "may be the same message as one on the other side"))
         return Plan(tuple(sorted(self.operations, key=_place)))
@@ -110,7 +111,7 @@ def _place(operation: Operation) -> tuple[Phase, Side, RefKey]:
 def _subject(operation: Operation) -> tuple[Side, Ref]:
     """The side and the message that an operation is sorted by."""
     match operation:
-        case Copy(source=side, ref=ref) | Remove(side=side, ref=ref):
+        case Copy(source=side, ref=ref) | Wait(source=side, ref=ref) | Remove(side=side, ref=ref):
             return side, ref
         case Adopt(left=ref):
             return Side.LEFT, ref

@@ -1,8 +1,9 @@
 """The decisions about messages that have no agreement and no copy under way: pair them, or copy them.
 
 Two sides that hold the same messages already are paired without a transfer. As long as both sides have fresh messages
-and some of them are not identified, nothing is copied: the copy might be there. What is left without a twin may be a
-straggler, and is held then.
+and some of them are not identified, nothing is copied: the copy might be there. For the same reason a message waits
+when the other side has one of its size that nobody can identify. What is left without a twin may be a straggler, and is
+held then.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import defaultdict
 from mailtwin.model import Identity, Ref, Side
 from mailtwin.planner.draft import Draft
 from mailtwin.planner.merge import common_flags
-from mailtwin.planner.operations import Adopt, Copy
+from mailtwin.planner.operations import Adopt, Copy, Wait
 from mailtwin.planner.stragglers import hold_arrived, lowest_floor
 
 
@@ -23,17 +24,36 @@ def plan_fresh(draft: Draft) -> None:
         fresh[side] and (_may_leave(draft, side) or lowest_floor(draft, side) is not None) for side in Side
     ):
         return
-    if _must_identify(draft, fresh):
+    blind = (_nameless(draft, Side.LEFT), _nameless(draft, Side.RIGHT))
+    if _must_identify(draft, fresh, blind):
         return
     if all(fresh):
         fresh = _adopt(draft, fresh)
     for side in Side:
         if not draft.listings[side.other].complete:
             continue  # the twin may be what was not seen
-        alone = hold_arrived(draft, side, fresh[side])
+        alone = hold_arrived(draft, side, _without_doubt(draft, side, fresh[side], blind[side.other]))
         if _may_leave(draft, side):
             flags, why = draft.listings[side].flags, f"new on {side.label}"
-            draft.operations.extend(Copy(side, ref, flags[ref], why) for ref in alone)
+            draft.operations.extend(
+                Copy(side, ref, flags[ref], why) for ref in alone if (side, ref) not in draft.aside
+            )
+
+
+def _without_doubt(draft: Draft, side: Side, refs: list[Ref], blind: list[Ref]) -> list[Ref]:
+    """Those of `refs` that have no twin on the other side; those that may be one of its `blind` messages wait."""
+    ranges = {draft.listings[side.other].nameless[ref] for ref in blind}
+    if not ranges:
+        return refs
+    alone: list[Ref] = []
+    for ref in refs:
+        size = draft.listings[side].identities[ref].size
+        if not any(size is None or least <= size <= most for least, most in ranges):
+            alone.append(ref)
+        elif _may_leave(draft, side):
+            why = f"{side.other.label} has a message that cannot be read and may be this one"
+            draft.add(Wait(side, ref, why))
+    return alone
 
 
 def _may_leave(draft: Draft, side: Side) -> bool:
@@ -41,25 +61,33 @@ def _may_leave(draft: Draft, side: Side) -> bool:
     return draft.policy.direction.may_change(side.other)
 
 
-def _must_identify(draft: Draft, fresh: tuple[list[Ref], list[Ref]]) -> bool:
-    """Asks for the identities without which nothing can be decided: of all when both sides have fresh messages, else
-    of those that may be stragglers; whether there are any."""
+def _must_identify(
+    draft: Draft, fresh: tuple[list[Ref], list[Ref]], blind: tuple[list[Ref], list[Ref]]
+) -> bool:
+    """Asks for the identities without which nothing can be decided: of all that may have a twin on the other side,
+    else of those that may be stragglers; whether there are any."""
     asked = False
     for side in Side:
         known, lowest = draft.listings[side].identities, lowest_floor(draft, side)
-        nameless = [ref for ref in fresh[side] if ref not in known]
-        if not all(fresh):
-            nameless = [
-                ref for ref in nameless if lowest is not None and isinstance(ref, int) and ref >= lowest
+        unasked = [ref for ref in fresh[side] if ref not in known]
+        if not (all(fresh) or blind[side.other]):
+            unasked = [
+                ref for ref in unasked if lowest is not None and isinstance(ref, int) and ref >= lowest
             ]
-        draft.identify(side, nameless)
-        asked = asked or bool(nameless)
+        draft.identify(side, unasked)
+        asked = asked or bool(unasked)
     return asked
 
 
 def _fresh(draft: Draft, side: Side) -> list[Ref]:
-    taken, aside = draft.taken[side], draft.aside
-    return [ref for ref in draft.unlinked[side] if ref not in taken and (side, ref) not in aside]
+    taken, nameless = draft.taken[side], draft.listings[side].nameless
+    return [ref for ref in draft.unlinked[side] if ref not in taken and ref not in nameless]
+
+
+def _nameless(draft: Draft, side: Side) -> list[Ref]:
+    """The messages without an agreement that nobody can identify."""
+    nameless = draft.listings[side].nameless
+    return [ref for ref in draft.unlinked[side] if ref in nameless] if nameless else []
 
 
 def _adopt(draft: Draft, fresh: tuple[list[Ref], list[Ref]]) -> tuple[list[Ref], list[Ref]]:

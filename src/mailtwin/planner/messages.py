@@ -26,8 +26,7 @@ def plan_messages(
 
     `base`: at most one link and one store intent for each message, at most one copy intent for each source message;
     any number of stragglers.
-    `aside`: messages that failed in this run or cannot be identified; they are neither copied, identified nor paired
-    as the same (an intent that was begun for one is still brought to its end). Raises nothing.
+    `aside`: messages that failed in this run and are not copied; they are still somebody's twin. Raises nothing.
 
     Execute the plan's first phase only, then observe and plan again. An empty plan means: nothing to do on these
     grounds.

@@ -227,6 +227,15 @@ class Unresolved:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """The message `ref` of `source` is not copied yet: the other side may have it, and cannot tell."""
+
+    source: Side
+    ref: Ref
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Identify:
     """Find out who these messages are (their headers; their bodies where there is no Message-ID)."""
 
@@ -303,6 +312,7 @@ Operation: TypeAlias = (
     | Abandon
     | Hold
     | Unresolved
+    | Wait
     | Identify
     | Copy
     | Adopt
@@ -325,6 +335,7 @@ PHASES: dict[type, Phase] = {
     Remove: Phase.REMOVE,
     Forget: Phase.FORGET,
     Unresolved: Phase.FORGET,
+    Wait: Phase.FORGET,
 }
 
 
@@ -335,23 +346,23 @@ class Plan:
     operations: tuple[Operation, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether there is anything to execute; what is merely unresolved is not."""
-        return any(not isinstance(operation, Unresolved) for operation in self.operations)
+        """Whether there is anything to execute; what is unresolved or waits is not."""
+        return any(not isinstance(operation, Unresolved | Wait) for operation in self.operations)
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(self.operations)
 
     def first_phase(self) -> tuple[Operation, ...]:
         """The part that may be executed on these grounds: the operations of the earliest phase."""
-        executable = [op for op in self.operations if not isinstance(op, Unresolved)]
+        executable = [op for op in self.operations if not isinstance(op, Unresolved | Wait)]
         if not executable:
             return ()
         first = min(PHASES[type(op)] for op in executable)
         return tuple(op for op in executable if PHASES[type(op)] is first)
 
-    def unresolved(self) -> tuple[Unresolved, ...]:
-        """What a person has to look at."""
-        return tuple(op for op in self.operations if isinstance(op, Unresolved))
+    def unresolved(self) -> tuple[Unresolved | Wait, ...]:
+        """What a person has to look at: the mailbox is not in step, and nothing is to be executed for it."""
+        return tuple(op for op in self.operations if isinstance(op, Unresolved | Wait))
 
 
 # --- operations on mailboxes ----------------------------------------------------------------------------------------

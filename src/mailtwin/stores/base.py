@@ -26,7 +26,7 @@ from datetime import datetime
 from typing import IO
 
 from mailtwin.errors import MailtwinError, StorageError
-from mailtwin.model import Flags, Identity, Listing, MailboxName, Ref, header_fields
+from mailtwin.model import ANY_SIZE, Flags, Identity, Listing, MailboxName, Ref, SizeRange, header_fields
 from mailtwin.model.identity import HEADER_BYTES_MAX, identity_from
 from mailtwin.model.limits import SPOOL_MEMORY_BYTES_MAX
 
@@ -246,12 +246,13 @@ class Look:
 
     `stamp`: while it stays the same, so do the message's bytes, as far as this store can vouch for that; "" when it
     cannot. (An IMAP message is immutable under its UIDVALIDITY and UID, RFC 3501 section 2.3.1.1; of a file its number
-    and times tell.)
+    and times tell.) `sizes`: the least and the most bytes that it may have on the wire.
     """
 
     flags: Flags
     date: datetime
     stamp: str
+    sizes: SizeRange = ANY_SIZE
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,7 @@ class Looks:
         if facts.date is not None:
             # A server without a numbering does not say that a UID stands for one message.
             stamp = f"{self._validity}:{facts.size}" if self._validity else ""
-            self.found[item.uid] = Look(facts.flags, facts.date, stamp)
+            self.found[item.uid] = Look(facts.flags, facts.date, stamp, (facts.size, facts.size))
 
 
 def _date_in(body: Spool) -> datetime:

@@ -479,7 +479,9 @@ def _look_at(file: File, now_ns: int) -> Look:
     status = file.path.stat()
     times = f"{status.st_mtime_ns}:{status.st_ctime_ns}"
     stamp = "" if is_fresh(status.st_ctime_ns, now_ns) else f"{status.st_ino}:{status.st_size}:{times}"
-    return Look(file.place.flags, date_of(status.st_mtime_ns), stamp)
+    # On the wire each LF may become two bytes.
+    sizes = status.st_size, 2 * status.st_size
+    return Look(file.place.flags, date_of(status.st_mtime_ns), stamp, sizes)
 
 
 def _body(file: File) -> Body:

@@ -17,7 +17,18 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from mailtwin.errors import MailboxError, MessageError, NoMailboxError, StoreMissingError, UnreachableError
-from mailtwin.model import INBOX, NO_FLAGS, Flags, Identity, Listing, MailboxName, Ref, Vocabulary, make_flags
+from mailtwin.model import (
+    INBOX,
+    NO_FLAGS,
+    Flags,
+    Identity,
+    Listing,
+    MailboxName,
+    Ref,
+    UidSet,
+    Vocabulary,
+    make_flags,
+)
 from mailtwin.model.flags import EVERYTHING
 from mailtwin.stores.base import (
     Delivery,
@@ -46,6 +57,7 @@ class Answer(Enum):
     UID = "stored, and the server says under which UID"
     ACCEPTED = "stored, and the server does not say where"
     REFUSED = "not stored; the server says so"
+    DENIED = "stored, although the server says that it was not"
     LOST_BEFORE = "the connection breaks before the message is stored"
     LOST_AFTER = "the connection breaks after the message is stored"
     LATE = "the connection breaks, and the message is stored when the test calls `land`"
@@ -58,7 +70,8 @@ class Manners:
     `answer(n)` says how the n-th message stored through this store ends (n counts from 0 over all batches).
     `refusal(data)` gives the reason why the server does not take these bytes, or "". `cursors`: whether it can tell
     that nothing changed. `creates_parents`: whether creating `A/B` makes `A` a mailbox too. `chunk_size`: in which
-    pieces bodies arrive.
+    pieces bodies arrive. `is_mute()`: whether it does not say who this message is, this time, when it is asked.
+    `is_short()`: whether it breaks off in the middle of this listing.
     """
 
     vocabulary: Vocabulary = EVERYTHING
@@ -67,6 +80,8 @@ class Manners:
     chunk_size: int = 256 * 1024
     answer: Callable[[int], Answer] = lambda _n: Answer.UID
     refusal: Callable[[bytes], str] = lambda _data: ""
+    is_mute: Callable[[], bool] = lambda: False
+    is_short: Callable[[], bool] = lambda: False
 
 
 def always(answer: Answer) -> Callable[[int], Answer]:
@@ -226,6 +241,9 @@ class MemoryStore(Store):
         if answer is Answer.ACCEPTED:
             self.box(name).append(message)
             return Unknown(finished=True, accepted=True)
+        if answer is Answer.DENIED:
+            self.box(name).append(message)
+            return Unknown(finished=True, accepted=False, error=MessageError("the server says no"))
         if answer is Answer.LOST_AFTER:
             self.box(name).append(message)
         elif answer is Answer.LATE:
@@ -325,24 +343,35 @@ class MemoryMailbox(Mailbox):
     def __init__(self, store: MemoryStore, name: MailboxName) -> None:
         self.name = name
         self.store = store
+        self._opened = store.box(name)
 
     async def observe(self) -> Observation:
-        box = self._box()
+        box, manners = self._box(), self.store.manners
+        seen = sorted(box.messages.items())
+        is_short = manners.is_short()
         listing = Listing(
-            flags={uid: message.flags for uid, message in sorted(box.messages.items())},
+            flags={uid: message.flags for uid, message in seen[: len(seen) // 2 if is_short else None]},
             validity=str(box.validity),
+            coverage=UidSet() if is_short else None,
             uid_next=box.uid_next,
-            vocabulary=self.store.manners.vocabulary,
+            vocabulary=manners.vocabulary,
         )
-        return Observation(listing, self.store.cursor(box))
+        return Observation(listing, None if is_short else self.store.cursor(box))
 
     async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
-        return {uid: _identity(message.data) for uid, message in self._present(refs) if not message.withheld}
+        is_mute = self.store.manners.is_mute
+        return {
+            uid: _identity(message.data)
+            for uid, message in self._present(refs)
+            if not message.withheld and not is_mute()
+        }
 
     async def look(self, refs: Sequence[Ref]) -> Mapping[Ref, Look]:
         validity = self._box().validity
         return {
-            uid: Look(message.flags, message.date, f"{validity}:{len(message.data)}")
+            uid: Look(
+                message.flags, message.date, f"{validity}:{len(message.data)}", (len(message.data),) * 2
+            )
             for uid, message in self._present(refs)
         }
 
@@ -375,8 +404,12 @@ class MemoryMailbox(Mailbox):
             box.drop(uid)
 
     def _box(self) -> _Box:
+        """The mailbox as it was opened: a server whose mailbox was made anew ends the session that had it open."""
         self.store.require_connection()
-        return self.store.box(self.name)
+        if self.store.box(self.name) is not self._opened:
+            self.store.break_connection()
+            self.store.require_connection()
+        return self._opened
 
     def _present(self, refs: Sequence[Ref]) -> Iterator[tuple[int, MemoryMessage]]:
         messages = self._box().messages

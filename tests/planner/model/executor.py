@@ -327,7 +327,8 @@ class Executor:
 
     def unresolved(self, world: World) -> tuple[Unresolved, ...]:
         """The copies that a person has to look at in a settled world."""
-        return self.plan(world.journal, (world.boxes[0], None), (world.boxes[1], None)).unresolved()
+        plan = self.plan(world.journal, (world.boxes[0], None), (world.boxes[1], None))
+        return tuple(op for op in plan.unresolved() if isinstance(op, Unresolved))
 
 
 def _waited(world: World, side: Side) -> World:
