@@ -13,6 +13,7 @@ from tests.engine.test_sync import World, answers, message, world
 
 from mailtwin.engine import Pair, sync, undo
 from mailtwin.engine.pair import Keeping
+from mailtwin.engine.resolving import Decision, resolve
 from mailtwin.errors import ExitCode, StorageError
 from mailtwin.model import INBOX, MailboxName, Side, make_flags
 from mailtwin.planner import Policy
@@ -154,6 +155,39 @@ async def test_what_was_stored_without_an_answer_is_found_whatever_happened_mean
     assert (await world.run()).in_step
     assert world.bodies(Side.LEFT) == world.bodies(Side.RIGHT) == [message(0), message(1)]
     assert kept(world) == []
+
+
+async def test_what_a_first_undo_stores_after_a_second_one_is_held(world: World) -> None:
+    """The server's process that had it was suspended, and wakes much later."""
+    data = await removed_one(world)
+    world.right.manners = Manners(answer=answers(Answer.UID, Answer.UID, Answer.LATE))
+    for restored in ([], [1]):
+        with world.state() as state:
+            undone = await undo(world.pair, state, all_of_it)
+        assert [each.ref for each in undone.restored] == restored
+    assert (await world.run()).in_step
+    assert world.right.land() == 1
+    report = await world.run()
+    assert not report.in_step
+    assert "arrived on right late" in report.problems[0].error.message
+    assert world.bodies(Side.LEFT) == [data, message(1)]
+    assert world.bodies(Side.RIGHT) == [data, data, message(1)]
+    with world.state() as state:
+        assert len(resolve(state, Decision.REMOVE_EXTRA)) == 1
+    assert (await world.run()).in_step
+    assert world.bodies(Side.LEFT) == world.bodies(Side.RIGHT) == [data, message(1)]
+    await world.check()
+
+
+async def test_what_both_undos_store_before_the_next_run_is_copied_once(world: World) -> None:
+    data = await removed_one(world)
+    world.right.manners = Manners(answer=answers(Answer.UID, Answer.UID, Answer.LATE))
+    for _ in range(2):
+        with world.state() as state:
+            await undo(world.pair, state, all_of_it)
+    assert world.right.land() == 1
+    assert not (await world.run()).in_step
+    assert world.bodies(Side.LEFT) == [data, message(1)]
 
 
 async def test_an_undo_of_an_interrupted_removal_lets_the_message_stay(world: World) -> None:

@@ -1,5 +1,7 @@
 """Putting back what was removed: a copy like any other, written down before it is tried, and looked for before it is
-tried again. Read first: `quarantine`.
+tried again. What an attempt without an answer may still store is remembered as a straggler, as that of any copy.
+
+Read first: `quarantine`.
 """
 
 from __future__ import annotations
@@ -7,14 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from mailtwin.engine.known import in_pair
 from mailtwin.engine.pair import SETTLE_S, Pair, ends
 from mailtwin.engine.quarantine import BATCH_MESSAGES_MAX
 from mailtwin.engine.report import Problem
 from mailtwin.engine.sync import close, connect
 from mailtwin.errors import MailtwinError, MessageError, Scope, StorageError
 from mailtwin.model import Identity, MailboxName, Ref, Side
-from mailtwin.planner import Verdict
-from mailtwin.state import BeginRestore, Change, DropKept, DropLink, Kept, Note, ReplaceStraggler, State
+from mailtwin.planner import Straggler, Verdict
+from mailtwin.state import (
+    AddStraggler,
+    BeginRestore,
+    Change,
+    DropKept,
+    DropLink,
+    Kept,
+    Note,
+    ReplaceStraggler,
+    State,
+)
 from mailtwin.stores.base import Mailbox, Message, Observation, Spool, Stored
 from mailtwin.stores.durable import off_loop, storage_error
 
@@ -76,7 +89,7 @@ class _Restorer:
         if there not in listed.mailboxes and listed.complete:
             await store.create(there)
         async with store.open(there) as mailbox:
-            seen = await mailbox.observe()
+            seen = in_pair(self.name, there, await mailbox.observe())
             missing = await self._look_for(mailbox, seen, group)
             for at in range(0, len(missing), BATCH_MESSAGES_MAX):
                 await self._store(mailbox, seen, missing[at : at + BATCH_MESSAGES_MAX])
@@ -99,7 +112,7 @@ class _Restorer:
             if copy is not None:
                 # Linked or not: whatever is there since the attempt and is the same message is what was stored.
                 del found[copy]
-                self._done(kept)
+                self._done(kept, self._wanted(kept, copy, validity))
             elif kept.target is not None and kept.target in held:
                 self._done(kept)
             elif kept.ref in held and _plain(validity) == _plain(kept.validity):
@@ -119,9 +132,28 @@ class _Restorer:
         ]
         return changes
 
+    def _wanted(self, kept: Kept, ref: Ref, validity: str) -> Sequence[Change]:
+        """`ref` is the message, and no extra copy: that of another attempt may arrive beside it."""
+        return [
+            AddStraggler(replace(each, found=ref, validity=validity, verdict=Verdict.KEEP))
+            for each in self.state.base(self.name).stragglers
+            if each.source is self.side.other and each.found is None and each.identity == kept.identity
+        ][:1]
+
+    def _given_up(self, kept: Kept) -> Sequence[Change]:
+        """What an earlier attempt may still store."""
+        if kept.begun_validity is None or kept.target is not None:
+            return []
+        floor = kept.floor or 0
+        straggler = Straggler(
+            self.side.other, kept.ref, kept.flags, kept.begun_validity, floor, kept.identity
+        )
+        return [AddStraggler(straggler)]
+
     async def _store(self, mailbox: Mailbox, seen: Observation, group: Sequence[Kept]) -> None:
         delivery = mailbox.delivery()
         staged: list[Kept] = []
+        changes: list[Change] = []
         try:
             for kept in group:
                 spool = delivery.spool()
@@ -133,16 +165,18 @@ class _Restorer:
                     spool.discard()
                     self.problems.append(Problem(error, self.name, self.side, kept.ref, kept.message_id))
                     continue
-                staged.append(
-                    replace(kept, begun_validity=seen.listing.validity, target=target.ref, floor=target.floor)
+                begun = replace(
+                    kept, begun_validity=seen.listing.validity, target=target.ref, floor=target.floor
                 )
-            self.state.commit(self.name, [BeginRestore(kept) for kept in staged], forgotten=True)
+                staged.append(begun)
+                changes += [*self._given_up(kept), BeginRestore(begun)]
+            self.state.commit(self.name, changes, forgotten=True)
             outcomes = await delivery.commit()
         finally:
             await delivery.abort()
         for kept, outcome in zip(staged, outcomes, strict=True):
             if isinstance(outcome, Stored):
-                self._done(kept)
+                self._done(kept, self._wanted(kept, outcome.ref, seen.listing.validity))
                 continue
             why = outcome.error or MessageError(
                 "it is not known yet whether it is there again", hint="say `mailtwin undo` again"
