@@ -21,7 +21,7 @@ help:
 	@echo 'make check         the same without the real servers and the slow tests'
 	@echo 'make acceptance    20,000 messages through kill -9, pull, push and server to server (root; 15 minutes)'
 	@echo 'make faults        every fault scenario x server x tool (mailtwin, mbsync, OfflineIMAP, interimap) in one table (root; 40 minutes)'
-	@echo 'make soak          1,000 runs of mailtwin ended by kill -9 or a cut connection at random (root; 1 hour)'
+	@echo 'make soak          3,000 random worlds, then 1,000 runs ended by kill -9 or a cut connection at random (root; 1 hour)'
 	@echo 'make bench         pull 20,000 messages (600 MB) with mailtwin and mbsync, in turn (root)'
 	@echo 'make bench-kernel  the protocol kernel beside imaplib, IMAPClient and aioimaplib (1 minute)'
 	@echo 'make fuzz          fuzz the IMAP kernel, guided by coverage, a minute for each target (tests/fuzz/README.md)'
@@ -48,6 +48,7 @@ faults: $(SERVERS)
 
 # SOAK_ARGS: --runs N, --first WORLD, --seed N, --server KIND, --tool NAME, --jobs N, --log PATH
 soak: $(SERVERS)
+	MAILTWIN_WORLDS=3000 $(BIN)/pytest -n $(WORKERS) tests/engine/test_worlds.py
 	$(BIN)/python -m mailtwin.testing.faults.soak $(SOAK_ARGS)
 
 bench: $(SERVERS)
