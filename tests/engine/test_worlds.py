@@ -69,6 +69,7 @@ class RandomWorld(World):
             cursors=self.rng.random() < 0.5,
             is_mute=self.sometimes(),
             is_short=self.sometimes(),
+            empties=self.rng.random() < 0.5,
         )
 
     def sometimes(self) -> Callable[[], bool]:

@@ -22,7 +22,7 @@ from typing import Literal, Protocol, cast
 
 from mailtwin.client import Refused, Result, Session
 from mailtwin.errors import CommandRefusedError, MailboxError, MessageError, NoMailboxError, Scope
-from mailtwin.imap import OpenRange, linelimits, responses
+from mailtwin.imap import OpenRange, SelectedMailbox, linelimits, responses
 from mailtwin.imap import commands as c
 from mailtwin.imap.linelimits import Kind
 from mailtwin.imap.quirks import window_of
@@ -41,6 +41,9 @@ from mailtwin.stores.base import (
 )
 from mailtwin.stores.imap_bodies import EPOCH, Gathered, Identities, Looks
 from mailtwin.stores.imap_delivery import ImapDelivery
+
+LISTINGS_MAX = 2
+"""How often a mailbox is listed until the answer is complete."""
 
 PORTIONS = (10**9, 20, 1)
 """How many messages are asked for at once: first as many as a command can name, then those that were left out."""
@@ -95,13 +98,46 @@ class ImapMailbox(Mailbox):
     # --- looking -----------------------------------------------------------------------------------------------------
 
     async def observe(self) -> Observation:
-        """SELECT and `UID FETCH 1:* (FLAGS)`; the cursor is that of the SELECT, so it is older than the listing."""
-        if not self._fresh:
-            await self.select()
-        self._fresh = False
+        """SELECT and `UID FETCH 1:* (FLAGS)`; the cursor is that of the SELECT, so it is older than the listing.
+
+        An answer that is short, or during which messages went, gets a second chance (R9): to a session whose mailbox is
+        removed or made anew by another one, some servers show that all messages went, under the old numbering.
+        """
+        attempts = 0
+        while True:
+            if not self._fresh:
+                await self.select()
+            self._fresh = False
+            attempts += 1
+            opened = self._selected
+            cursor, uid_next, opened_with = self._cursor(), opened.uid_next, opened.exists
+            flags, complete = await self._list_flags()
+            complete = complete and opened.exists >= opened_with
+            if complete or attempts == LISTINGS_MAX:
+                break
+        self.validity = opened.uid_validity or 0
+        self.floor = max(opened.uid_next or 1, max(flags, default=0) + 1)
+        if uid_next is not None and uid_next <= max(flags, default=0):
+            uid_next = None  # mail came in between, or the server does not know what it says
+        listing = Listing(
+            flags=cast(dict[Ref, Flags], flags),
+            validity=str(self.validity),
+            coverage=self._coverage(flags) if complete else UidSet(),
+            uid_next=uid_next,
+            vocabulary=vocabulary_of(opened.permanent_flags),
+        )
+        return Observation(listing, cursor if listing.complete else None)
+
+    @property
+    def _selected(self) -> SelectedMailbox:
+        """What the session knows of this mailbox while it is selected."""
         selected = self.session.state.selected
         assert selected is not None
-        cursor = cursor_of(
+        return selected
+
+    def _cursor(self) -> str | None:
+        selected = self._selected
+        return cursor_of(
             {
                 "UIDVALIDITY": selected.uid_validity or 0,
                 "UIDNEXT": selected.uid_next or 0,
@@ -110,39 +146,18 @@ class ImapMailbox(Mailbox):
                 "HIGHESTMODSEQ": (selected.highest_modseq or 0) if self.session.has("CONDSTORE") else 0,
             }
         )
-        self.validity = selected.uid_validity or 0
-        uid_next = selected.uid_next
-        flags, complete = await self._list_flags()
-        if uid_next is not None and uid_next <= max(flags, default=0):
-            uid_next = None  # mail came in between, or the server does not know what it says
-        self.floor = max(selected.uid_next or 1, max(flags, default=0) + 1)
-        listing = Listing(
-            flags=cast(dict[Ref, Flags], flags),
-            validity=str(self.validity),
-            coverage=self._coverage(flags) if complete else UidSet(),
-            uid_next=uid_next,
-            vocabulary=vocabulary_of(selected.permanent_flags),
-        )
-        return Observation(listing, cursor if listing.complete else None)
 
     async def _list_flags(self) -> tuple[dict[int, Flags], bool]:
-        """All UIDs and flags, and whether that is certainly all; a short answer gets a second chance (R9)."""
+        """All UIDs and flags, and whether that is certainly all."""
         flags: dict[int, Flags] = {}
-        for _attempt in range(2):
-            selected = self.session.state.selected
-            assert selected is not None
-            if selected.exists == 0:
-                # Empty only if the server said so: an EXISTS that is missing or was not understood is no zero.
-                return {}, self._counted
-            flags.clear()
-            answer = await self._each(c.Fetch(OpenRange(1), ("UID", "FLAGS")), partial(_add_flags, flags))
-            error = answer.error(self.session.endpoint.host, mailbox=self.spelling)
-            if error is not None:
-                raise error
-            if answer.complete and len(flags) == selected.exists:
-                return flags, True
-            await self.session.run(c.Noop())
-        return flags, False
+        if self._selected.exists == 0:
+            # Empty only if the server said so: an EXISTS that is missing or was not understood is no zero.
+            return {}, self._counted
+        answer = await self._each(c.Fetch(OpenRange(1), ("UID", "FLAGS")), partial(_add_flags, flags))
+        error = answer.error(self.session.endpoint.host, mailbox=self.spelling)
+        if error is not None:
+            raise error
+        return flags, answer.complete and len(flags) == self._selected.exists
 
     async def identify(self, refs: Sequence[Ref]) -> dict[Ref, Identity]:
         """Header fields and sizes; whole bodies only of messages without a Message-ID, digested as they come."""
@@ -158,8 +173,7 @@ class ImapMailbox(Mailbox):
 
     async def look(self, refs: Sequence[Ref]) -> Mapping[Ref, Look]:
         """Flags, dates and sizes. The stamp is the numbering and the size: bytes under a UID never change."""
-        selected = self.session.state.selected
-        assert selected is not None
+        selected = self._selected
         looks = Looks(selected.uid_validity or 0)
         attributes = ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE")
         async for command in self._in_portions(refs, looks.answered, attributes):

@@ -71,7 +71,8 @@ class Manners:
     `refusal(data)` gives the reason why the server does not take these bytes, or "". `cursors`: whether it can tell
     that nothing changed. `creates_parents`: whether creating `A/B` makes `A` a mailbox too. `chunk_size`: in which
     pieces bodies arrive. `is_mute()`: whether it does not say who this message is, this time, when it is asked.
-    `is_short()`: whether it breaks off in the middle of this listing.
+    `is_short()`: whether it breaks off in the middle of this listing. `empties`: a mailbox that is made anew
+    while a session has it open seems empty to that session until it is listed again, where others end the session.
     """
 
     vocabulary: Vocabulary = EVERYTHING
@@ -82,6 +83,7 @@ class Manners:
     refusal: Callable[[bytes], str] = lambda _data: ""
     is_mute: Callable[[], bool] = lambda: False
     is_short: Callable[[], bool] = lambda: False
+    empties: bool = False
 
 
 def always(answer: Answer) -> Callable[[int], Answer]:
@@ -346,6 +348,9 @@ class MemoryMailbox(Mailbox):
         self._opened = store.box(name)
 
     async def observe(self) -> Observation:
+        if self.store.manners.empties:
+            self.store.require_connection()
+            self._opened = self.store.box(self.name)
         box, manners = self._box(), self.store.manners
         seen = sorted(box.messages.items())
         is_short = manners.is_short()
@@ -404,12 +409,15 @@ class MemoryMailbox(Mailbox):
             box.drop(uid)
 
     def _box(self) -> _Box:
-        """The mailbox as it was opened: a server whose mailbox was made anew ends the session that had it open."""
+        """The mailbox as it was opened, though another one may have its name by now."""
         self.store.require_connection()
-        if self.store.box(self.name) is not self._opened:
-            self.store.break_connection()
-            self.store.require_connection()
-        return self._opened
+        opened = self._opened
+        if self.store.box(self.name) is opened:
+            return opened
+        if self.store.manners.empties:
+            return _Box(opened.validity, uid_next=opened.uid_next, modseq=opened.modseq + 1)
+        self.store.break_connection()
+        raise _lost(self.store.address)
 
     def _present(self, refs: Sequence[Ref]) -> Iterator[tuple[int, MemoryMessage]]:
         messages = self._box().messages
