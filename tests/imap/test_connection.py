@@ -315,6 +315,46 @@ def test_a_damaged_response_makes_its_own_command_incomplete() -> None:
     assert not incomplete(talk, c.List(), b"* [ALERT] hi", b"")
 
 
+RESYNC = c.Resync(1, 2)
+SEEN = frozenset({"\\Seen"})
+
+
+@pytest.mark.parametrize(
+    "damage", [b"* VANISHED (EARLIER) 1:x", b"* 1 FETCH (UID 11 FLAGS (", b"* 1 UIDFETCH (FLAGS"]
+)
+@pytest.mark.parametrize(
+    ("command", "awaited"),
+    [
+        (c.Select("x", resync=RESYNC), {b"VANISHED", b"FETCH", b"UIDFETCH"}),
+        (c.Select("x"), set()),
+        (c.Fetch(UIDS, ("FLAGS",), 4, vanished=True), {b"VANISHED", b"FETCH", b"UIDFETCH"}),
+        (c.Fetch(UIDS, ("FLAGS",), 4), {b"FETCH", b"UIDFETCH"}),
+        (c.Store(UIDS, "+", SEEN), set()),
+        (c.Store(UIDS, "+", SEEN, silent=False), {b"FETCH", b"UIDFETCH"}),
+        (c.Store(UIDS, "+", SEEN, unchanged_since=4), {b"FETCH", b"UIDFETCH"}),
+    ],
+)
+def test_options_say_which_responses_must_not_be_damaged(
+    command: c.Command, awaited: set[bytes], damage: bytes
+) -> None:
+    found = incomplete(Talk(exists=2), command, damage)
+    assert bool(found) == any(b" " + name + b" (" in damage for name in awaited)
+
+
+@pytest.mark.parametrize("uid", [b"x", b"0", b"4294967296", b"(11)", b"NIL"])
+def test_a_message_whose_uid_cannot_be_read_is_missing_somewhere(uid: bytes) -> None:
+    line = b"* 1 FETCH (UID " + uid + b" FLAGS (\\Seen))"
+    assert incomplete(Talk(exists=2), c.Fetch(UIDS, ("FLAGS",)), line)
+    assert not incomplete(Talk(exists=2), c.Search(), line)
+    assert not incomplete(Talk(exists=2), c.Fetch(UIDS, ("FLAGS",)), b"* 1 FETCH (FLAGS (\\Seen))")
+
+
+def test_flags_that_cannot_be_read_are_missing_where_they_were_asked_for() -> None:
+    line = b"* 1 FETCH (UID 11 FLAGS \\Seen)"
+    assert incomplete(Talk(exists=2), c.Fetch(UIDS, ("FLAGS",)), line)
+    assert not incomplete(Talk(exists=2), c.Fetch(UidSet.of([12]), ("FLAGS",)), line)
+
+
 def test_an_unbalanced_parenthesis_costs_one_message() -> None:
     talk = Talk(exists=2)
     handle = talk.send(c.Fetch(UIDS, ("ENVELOPE",)))

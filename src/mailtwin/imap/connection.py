@@ -262,8 +262,12 @@ class Connection:
         if isinstance(resolved, Unparsed):
             self._distrust_damaged(resolved)
         takers = self._takers(resolved)
-        if takers and isinstance(resolved, Fetch) and resolved.extra:
-            _distrust_nonsense(resolved, takers)
+        if isinstance(resolved, Fetch) and resolved.extra:
+            if "UID" in resolved.extra:
+                # Whose message that is nobody can tell, so whoever asked for messages may miss it.
+                self._distrust("FETCH", "the UID of a message could not be read")
+            if takers:
+                _distrust_nonsense(resolved, takers)
         return Received(resolved, takers)
 
     def _listed(self, fetch: Fetch) -> Received:
@@ -369,10 +373,14 @@ class Connection:
         return takers
 
     def _distrust_damaged(self, response: Unparsed) -> None:
+        self._distrust(response.name, f"a response could not be read ({response.reason}): {_said(response)}")
+
+    def _distrust(self, name: str | None, reason: str) -> None:
+        """Something is missing from an untagged response `name` (None: nobody knows which)."""
         for handle in self._heard():
-            wanted = handle.command.answers
-            if wanted and (response.name is None or response.name in wanted):
-                handle.distrust(f"a response could not be read ({response.reason}): {_said(response)}")
+            wanted = handle.command.awaits
+            if wanted and (name is None or name in wanted):
+                handle.distrust(reason)
 
     def _note_refusal(self, status: Status) -> None:
         appends = (handle for handle in self._in_flight.values() if isinstance(handle.command, c.Append))
@@ -443,7 +451,13 @@ class Connection:
 
 
 def _distrust_nonsense(fetch: Fetch, takers: tuple[Handle, ...]) -> None:
-    """An attribute that says nothing makes the answers that it is part of incomplete (rule R7)."""
+    """An attribute that says nothing makes the answers that it is part of incomplete (rule R7).
+
+    Not so dates, sizes and modification sequences: servers make them up, and their fields say that they are not known.
+    """
+    if "FLAGS" in fetch.extra:
+        for handle in takers:
+            handle.distrust("the flags of a message could not be read")
     # Only who asks for more than flags, dates, sizes and bodies pays for knowing what it means.
     from mailtwin.imap.fetchdata import read
 

@@ -9,6 +9,9 @@ from mailtwin.imap import responses as r
 from mailtwin.imap.encode import Encoder, Name
 from mailtwin.imap.pipelining import Trait
 
+FETCH_NAMES = frozenset({"FETCH", "UIDFETCH"})
+GONE_NAMES = frozenset({"EXPUNGE", "VANISHED"})
+
 Taken: TypeAlias = "r.Untagged | r.Status"
 """What may answer a command besides its tagged reply: data, or an untagged OK, NO or BAD."""
 
@@ -26,8 +29,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command. `answers` names the untagged responses that must not be lost for its answer to be complete, `kinds`
-    are the responses that it takes.
+    """A command. `answers` names the untagged responses that must not be lost for its answer to be complete, whatever
+    its options (`awaits` adds those of its options); `kinds` are the responses that it takes.
     """
 
     verb: ClassVar[str]
@@ -42,6 +45,11 @@ class Command:
     def takes(self, response: Taken, _asked: Asked, /) -> bool:
         """Whether this untagged response belongs to the answer; by its kind, if nothing more is said."""
         return isinstance(response, self.kinds)
+
+    @property
+    def awaits(self) -> frozenset[str]:
+        """The names of the untagged responses of which none must be lost for this answer to be complete (rule R7)."""
+        return self.answers
 
     @property
     def about(self) -> Name | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from mailtwin.errors import LocalProtocolError
 from mailtwin.imap import responses as r
-from mailtwin.imap.commands.base import MAILBOX_NEWS, Asked, Command, OneMailbox, Taken
+from mailtwin.imap.commands.base import FETCH_NAMES, MAILBOX_NEWS, Asked, Command, OneMailbox, Taken
 from mailtwin.imap.encode import Encoder, Name, name_bytes
 from mailtwin.imap.pipelining import Trait
 from mailtwin.model import UidSet
@@ -166,6 +166,11 @@ class Select(Command):
             out.raw("))")
         elif self.condstore:
             out.raw(" (CONDSTORE)")
+
+    @property
+    def awaits(self) -> frozenset[str]:
+        """See `Command`; with `resync` a lost VANISHED or FETCH would be a change that nobody tells again."""
+        return self.answers if self.resync is None else self.answers | FETCH_NAMES | {"VANISHED"}
 
     def takes(self, response: Taken, _asked: Asked, /) -> bool:
         if self.resync is not None and isinstance(response, r.Fetch | r.Vanished):

@@ -9,13 +9,10 @@ from typing import Literal, TypeAlias
 
 from mailtwin.errors import LocalProtocolError
 from mailtwin.imap import responses as r
-from mailtwin.imap.commands.base import Asked, Command, Taken
+from mailtwin.imap.commands.base import FETCH_NAMES, GONE_NAMES, Asked, Command, Taken
 from mailtwin.imap.encode import Encoder, Name, OpenRange, Uids
 from mailtwin.imap.pipelining import Trait
 from mailtwin.model import UidSet
-
-_FETCH_NAMES = frozenset({"FETCH", "UIDFETCH"})
-_GONE_NAMES = frozenset({"EXPUNGE", "VANISHED"})
 
 
 class Unselect(Command):
@@ -61,7 +58,7 @@ class Fetch(Command):
     """
 
     verb = "FETCH"
-    answers = _FETCH_NAMES
+    answers = FETCH_NAMES
 
     uids: Uids
     attributes: tuple[str, ...]
@@ -84,6 +81,10 @@ class Fetch(Command):
             out.raw(" CHANGEDSINCE " if self.window is not None else "CHANGEDSINCE ")
             out.number(self.changed_since).raw(" VANISHED" if self.vanished else "")
         out.raw(")")
+
+    @property
+    def awaits(self) -> frozenset[str]:
+        return self.answers | {"VANISHED"} if self.vanished else self.answers
 
     def takes(self, response: Taken, _asked: Asked, /) -> bool:
         if isinstance(response, r.Fetch):
@@ -113,6 +114,11 @@ class Store(Command):
             out.raw(" (UNCHANGEDSINCE ").number(self.unchanged_since).raw(")")
         sign = "" if self.sign == "=" else self.sign
         out.raw(f" {sign}FLAGS{'.SILENT' if self.silent else ''} ").flags(self.flags)
+
+    @property
+    def awaits(self) -> frozenset[str]:
+        """See `Command`; a silent one is told new MODSEQs only (RFC 7162 section 3.1.3), where it asked for order."""
+        return self.answers if self.silent and self.unchanged_since is None else FETCH_NAMES
 
     def takes(self, response: Taken, _asked: Asked, /) -> bool:
         return isinstance(response, r.Fetch) and response.uid in self.uids
@@ -144,7 +150,7 @@ class Move(Copy):
 
     __slots__ = ()
     verb = "MOVE"
-    answers = _GONE_NAMES
+    answers = GONE_NAMES
 
     def takes(self, response: Taken, _asked: Asked, /) -> bool:
         return isinstance(response, r.Expunge | r.Vanished) or Copy.takes(self, response, _asked)
@@ -156,7 +162,7 @@ class Expunge(Command):
     __slots__ = ()
     verb = "EXPUNGE"
     traits = Trait.CHANGES
-    answers = _GONE_NAMES
+    answers = GONE_NAMES
     kinds = (r.Expunge, r.Vanished)
 
 

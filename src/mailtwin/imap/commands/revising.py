@@ -10,7 +10,7 @@ from typing import Literal
 
 from mailtwin.errors import LocalProtocolError
 from mailtwin.imap import responses as r
-from mailtwin.imap.commands.base import Asked, Command, Taken
+from mailtwin.imap.commands.base import GONE_NAMES, Asked, Command, Taken
 from mailtwin.imap.commands.mailboxes import Append
 from mailtwin.imap.encode import Encoder, Name, Uids
 from mailtwin.imap.pipelining import Trait
@@ -27,7 +27,7 @@ class Replace(Command):
 
     verb = "REPLACE"
     traits = Trait.CHANGES | Trait.ANONYMOUS
-    answers = frozenset({"EXPUNGE", "VANISHED"})
+    answers = GONE_NAMES
 
     uid: int
     by: Append
