@@ -158,6 +158,22 @@ async def test_what_a_server_could_not_tell() -> None:
         await session.abort()
 
 
+async def test_a_server_that_gives_up_before_it_says_ok() -> None:
+    script: list[Step] = [
+        greeting("NOTIFY"),
+        NOTIFY,
+        b"* STATUS a (MESSAGES 3)\r\n* OK [NOTIFICATIONOVERFLOW] too many mailboxes\r\nA1 OK\r\n",
+        "A2 NOOP",
+        b"A2 OK\r\n",
+    ]
+    async with scripted(script) as place:
+        session = await Session.open(place, NOBODY)
+        told = await heard(session, notifications(session, [PERSONAL]))
+        assert told == [r.MailboxStatus(b"a", {"MESSAGES": 3}), Gap.OVERFLOW]
+        await session.run(c.Noop())
+        await session.abort()
+
+
 async def test_notify_refused() -> None:
     answer = b"A1 NO [BADEVENT (MessageNew)] no\r\n"
     async with scripted([greeting(), NOTIFY, answer, "A2 NOOP", b"A2 OK\r\n"]) as place:

@@ -206,6 +206,9 @@ TAKEN = [
     (ordered.MakeUidBatches(500), b'* UIDBATCHES (TAG "A2") 9:1', False),
     (notify.Notify((notify.Watch("personal", NEW),), status=True), b"* STATUS x (MESSAGES 1)", True),
     (notify.Notify((notify.Watch("personal", NEW),)), b"* STATUS x (MESSAGES 1)", False),
+    (notify.Notify(), b"* OK [NOTIFICATIONOVERFLOW] too much", True),
+    (notify.Notify(), b"* OK still here", False),
+    (notify.Notify(), b"* OK [ALERT] hm", False),
     (switches.GetJmapAccess(), b'* JMAPACCESS "https://x/jmap"', True),
     (switches.Unauthenticate(), b"* CAPABILITY IMAP4rev1", True),
 ]

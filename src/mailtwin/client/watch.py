@@ -12,8 +12,7 @@ from typing import Final
 
 from mailtwin.client.session import IDLE_S_MAX, Session
 from mailtwin.imap.commands import Taken
-from mailtwin.imap.commands.notify import Notify, Watch
-from mailtwin.imap.responses import Status
+from mailtwin.imap.commands.notify import Notify, Watch, is_overflow
 
 POLL_S: Final = 60.0
 """Between two looks at a mailbox on a server without IDLE."""
@@ -48,16 +47,13 @@ async def notifications(
     """
     result = await session.run(Notify(tuple(watches), status=True))
     for response in result.responses:
+        if is_overflow(response):
+            yield Gap.OVERFLOW
+            return
         yield response
     async with aclosing(session.listen(renew_s=renew_s)) as news:
         async for one in news:
-            if _is_overflow(one):
+            if is_overflow(one):
                 yield Gap.OVERFLOW
                 return
             yield one
-
-
-def _is_overflow(response: Taken) -> bool:
-    if not isinstance(response, Status) or response.code is None:
-        return False
-    return response.code.name == "NOTIFICATIONOVERFLOW"

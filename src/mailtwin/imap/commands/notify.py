@@ -84,7 +84,17 @@ class Notify(Command):
             _write(out, watch)
 
     def takes(self, response: Taken, _asked: Asked, /) -> bool:
+        """See `Command`: a server may have given up before it says OK."""
+        if isinstance(response, r.Status):
+            return is_overflow(response)
         return self.status and isinstance(response, r.MailboxStatus)
+
+
+def is_overflow(response: r.Response) -> bool:
+    """Whether the server says that it could not keep up and has ended NOTIFY (RFC 5465 section 5.8)."""
+    if not isinstance(response, r.Status) or response.code is None:
+        return False
+    return response.code.name == "NOTIFICATIONOVERFLOW"
 
 
 def _write(out: Encoder, watch: Watch) -> None:
