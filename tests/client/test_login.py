@@ -11,7 +11,7 @@ import pytest
 from tests.client.conftest import PASSWORD
 from tests.client.scripted import Drip, HangUp, Hear, Stall, StartTls, Step, scripted
 
-from mailtwin.client import Credentials, Endpoint, Secret, Session, Timeouts
+from mailtwin.client import Credentials, Endpoint, Referred, Secret, Session, Timeouts
 from mailtwin.errors import (
     ConfigurationError,
     LoginError,
@@ -214,6 +214,26 @@ async def test_a_refused_token_says_why() -> None:
     assert "status 401" in error.message
     assert "scope https://mail" in error.message
     assert "token" in error.hint
+
+
+async def test_a_referral_is_told_and_not_followed() -> None:
+    url = f"imap://user:{PASSWORD};AUTH=*@other.example/"
+    error = await refused([HI, f"A1 {LOGIN}", f"A1 NO [REFERRAL {url}] elsewhere\r\n".encode(), Hear(b"")])
+    assert isinstance(error, Referred)
+    assert error.url == "imap://user:***;AUTH=*@other.example/"
+    assert error.url in error.hint
+
+
+@pytest.mark.parametrize("reply", [b"NO [REFERRAL] where?", b"NO [REFERRAL a b] what?"])
+async def test_a_referral_to_nowhere_is_a_refusal(reply: bytes) -> None:
+    error = await refused([HI, f"A1 {LOGIN}", b"A1 " + reply + b"\r\n"])
+    assert type(error) is LoginError
+
+
+async def test_a_referral_instead_of_a_greeting() -> None:
+    error = await refused([b"* BYE [REFERRAL imap://other.example/] not here\r\n"])
+    assert isinstance(error, UnreachableError)
+    assert "imap://other.example/" in error.hint
 
 
 async def test_no_way_to_log_in() -> None:

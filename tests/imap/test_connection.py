@@ -595,6 +595,16 @@ def test_a_bye_carries_its_text_at_once() -> None:
     assert "AccessTokenExpired" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("code", "url"),
+    [(b"[REFERRAL imap://other.example/] ", "imap://other.example/"), (b"[REFERRAL a b] ", ""), (b"", "")],
+)
+def test_a_bye_may_name_another_server(code: bytes, url: str) -> None:
+    error = dies(Talk(), b"* BYE " + code + b"not here")
+    assert isinstance(error, UnreachableError)
+    assert error.hint == (f"it names another server: {url}" if url else "")
+
+
 def test_replies_before_a_bye_count() -> None:
     talk = Talk(b"LITERAL+")
     first = talk.send(c.Append.of("x", b"1"))

@@ -116,6 +116,28 @@ def test_starttls_forgets_them() -> None:
     assert not session.state.has("FORGED")
 
 
+def test_nothing_said_in_the_clear_counts_inside_tls() -> None:
+    session = Session(b"* OK [CAPABILITY IMAP4rev1 STARTTLS] hi")
+    session.hear(b"* ENABLED UTF8=ACCEPT")
+    session.hear(b'* NAMESPACE (("forged." ".")) NIL NIL')
+    session.hear(b'* ID ("name" "Dovecot")')
+    session.hear(b"* OK [ALERT] call this number")
+    session.do(c.StartTls(), reply=b"OK [ALERT] and say your password")
+    state = session.state
+    assert not state.utf8
+    assert state.namespaces is None
+    assert state.server_name == ""
+    assert not state.alerts
+
+
+@pytest.mark.parametrize(("word", "known"), [(b"OK", False), (b"NO", True)])
+def test_a_referral_says_nothing_about_capabilities(word: bytes, known: bool) -> None:
+    session = Session(b"* OK [CAPABILITY IMAP4rev1 LOGIN-REFERRALS] hi")
+    session.do(LOGIN, reply=word + b" [REFERRAL imap://me;AUTH=*@other.example/] go there")
+    assert session.state.capabilities_known is known
+    assert session.state.has("LOGIN-REFERRALS") is known
+
+
 def test_the_last_word_wins_wherever_it_comes_from() -> None:
     session = Session(b"* OK [CAPABILITY A] hi")
     session.do(LOGIN, b"* OK [CAPABILITY B] x", b"* CAPABILITY C", b"* OK [CAPABILITY D] y")

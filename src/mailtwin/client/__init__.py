@@ -5,7 +5,7 @@ In reading order: `endpoint` (where, who, how patient), `session` (what one work
 """
 
 from mailtwin.client.endpoint import Credentials, Endpoint, Place, Timeouts, Tunnel
-from mailtwin.client.login import TokenRefused
+from mailtwin.client.login import Referred, TokenRefused
 from mailtwin.client.result import Refused, Result
 from mailtwin.client.session import Answer, Session
 from mailtwin.imap import Secret
@@ -15,6 +15,7 @@ __all__ = [
     "Credentials",
     "Endpoint",
     "Place",
+    "Referred",
     "Refused",
     "Result",
     "Secret",

@@ -18,6 +18,7 @@ from mailtwin.client.endpoint import Credentials
 from mailtwin.client.masking import clean, masked
 from mailtwin.client.result import Result
 from mailtwin.errors import LocalProtocolError, LoginError, MailtwinError, ThrottledError, UnreachableError
+from mailtwin.imap.codes import referral_of
 from mailtwin.imap.commands import Authenticate, Capability, Command, Enable, Id, Login, Namespace
 from mailtwin.imap.quirks import text_of
 
@@ -41,6 +42,17 @@ class TokenRefused(LoginError):
     def __init__(self, message: str, details: Mapping[str, str], *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.details = details
+
+
+class Referred(LoginError):
+    """The server sends us to another one (RFC 2221); `url` is where to.
+
+    Never followed by itself: whoever can play one server could name another, and be given the password there.
+    """
+
+    def __init__(self, message: str, url: str) -> None:
+        super().__init__(message, hint=f"it names another server: {url}; if that is right, use its host name")
+        self.url = url
 
 
 class NamespaceEndsIt(UnreachableError):
@@ -138,6 +150,9 @@ def _failure(
     if _is_passing(result):
         return UnreachableError(f"{host}: no login at the moment: {said}")
     message = f"{host}: the server refuses the login of {credentials.user}: {said}"
+    url = _shown(referral_of(result.code).encode(), credentials)
+    if url:
+        return Referred(message, url)
     if credentials.mechanism in _TOKENS:
         details = _details(result.challenge, credentials)
         return TokenRefused(message, details, hint="the token may have expired or lack the scope for IMAP")

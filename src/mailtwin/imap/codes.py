@@ -98,6 +98,12 @@ def _rare(name: str, raw: bytes) -> Code:
     return Code(name, CONVERTERS[name](raw))
 
 
+def referral_of(code: Code | None) -> str:
+    """The URL at which a server says that the mail is (RFC 2193, RFC 2221); empty where it says no such thing."""
+    url = code.args[0] if code is not None and code.name == "REFERRAL" and code.args else ""
+    return url if isinstance(url, str) else ""
+
+
 def capability_names(raw: bytes) -> frozenset[str]:
     """Capability names, upper case. Raises `Malformed` for more than `CAPABILITIES_MAX`."""
     names = raw.split()

@@ -34,6 +34,7 @@ from mailtwin.errors import (
     UnreachableError,
 )
 from mailtwin.imap import commands as c
+from mailtwin.imap.codes import referral_of
 from mailtwin.imap.encode import Encoder
 from mailtwin.imap.fetchline import WIRE_LINE, fetch_of
 from mailtwin.imap.framing import Frame, Framer, LiteralChunk, LiteralStart
@@ -335,7 +336,12 @@ class Connection:
         if self._bye is not None:
             text = f"the server closed the connection: {text_of(self._bye.text)}"
             pause = throttle_of(self._bye)
-            return UnreachableError(text) if pause is None else ThrottledError(text, pause_s=pause.pause_s)
+            if pause is not None:
+                return ThrottledError(text, pause_s=pause.pause_s)
+            url = referral_of(self._bye.code)
+            return UnreachableError(
+                text, hint=f"it names another server: {text_of(url.encode())}" if url else ""
+            )
         if self.state.phase is Phase.GREETING:
             return UnreachableError("the server closed the connection without a greeting")
         where = "" if self.between_responses else " in the middle of a response"

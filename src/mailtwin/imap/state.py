@@ -7,7 +7,8 @@ phase (RFC 9051 section 3), and `_FOLDS` what each untagged response changes. A 
     greeting PREAUTH -------------------------------------------> AUTHENTICATED <-- CLOSE, UNSELECT OK, SELECT NO --
     UNAUTHENTICATE OK --> NOT_AUTHENTICATED
 
-Capabilities are state: whatever says them last is right, wherever it came from; STARTTLS and a login forget them.
+Capabilities are state: whatever says them last is right, wherever it came from; a login forgets them, and STARTTLS
+everything that was said in the clear.
 
 Not here: who asked (`connection`).
 """
@@ -190,7 +191,9 @@ class SessionState:
             self.selected = None
         if status.word != "OK":
             return
-        if command.verb == "STARTTLS" or (command.verb in _CHANGES_USER and not self._login_said_them):
+        if command.verb == "STARTTLS":
+            self._forget_the_open_line()
+        elif command.verb in _CHANGES_USER and not self._login_said_them:
             self._forget_capabilities()
         if command.verb == "UNAUTHENTICATE":
             # RFC 8437 section 3: nothing of the last user may be left, what he enabled included.
@@ -200,6 +203,13 @@ class SessionState:
             # Quirk "enable-is-silent".
             asked = frozenset(name.upper() for name in command.names)
             self.enabled |= asked & self.capabilities
+
+    def _forget_the_open_line(self) -> None:
+        """Before TLS anybody could have said anything: how names are written, where they begin, words for people."""
+        self._forget_capabilities()
+        self.enabled = frozenset()
+        self.namespaces = self.server_id = None
+        self.alerts.clear()
 
     def _forget_capabilities(self) -> None:
         self.capabilities = frozenset()
