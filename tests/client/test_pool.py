@@ -40,6 +40,8 @@ class Server:
         self.sessions: list[FakeSession] = []
         self.slept: list[float] = []
         self.attempts = 0
+        self.attempts_too_early = 0
+        self.pausing = self.trying = self.most_trying = 0
 
     @property
     def open(self) -> int:
@@ -47,7 +49,11 @@ class Server:
 
     async def connect(self) -> Session:
         self.attempts += 1
+        self.attempts_too_early += bool(self.pausing)
+        self.trying += 1
+        self.most_trying = max(self.most_trying, self.trying)
         await asyncio.sleep(0)
+        self.trying -= 1
         if self.errors:
             raise self.errors.pop(0)
         if self.open >= self.bears:
@@ -57,6 +63,9 @@ class Server:
 
     async def sleep(self, pause_s: float) -> None:
         self.slept.append(pause_s)
+        self.pausing += 1
+        await asyncio.sleep(0.005)
+        self.pausing -= 1
 
     def pool(self, limit: int = 3) -> Pool:
         return Pool(self.connect, limit=limit, sleep=self.sleep, chance=lambda: 0.0)
@@ -141,6 +150,74 @@ async def test_a_refused_login_is_everybodys_error_and_not_repeated() -> None:
     assert server.attempts == 1
     assert server.slept == []
     async with pool.session():
+        pass
+
+
+async def test_a_refused_login_is_tried_once_however_many_wait() -> None:
+    server = Server(LoginError("no"), LoginError("no again"))
+    pool = server.pool(4)
+
+    async def one() -> None:
+        async with pool.session():
+            raise AssertionError
+
+    ends = await asyncio.gather(*(one() for _ in range(10)), return_exceptions=True)
+    assert server.attempts == 1
+    assert {type(end) for end in ends} == {LoginError}
+    ends = await asyncio.gather(*(one() for _ in range(10)), return_exceptions=True)
+    assert server.attempts == 2
+    assert {str(end) for end in ends} == {"no again"}
+
+
+async def test_logins_are_made_together_once_one_was_accepted() -> None:
+    server = Server()
+    await work(server.pool(4), 8, lambda: asyncio.sleep(0.005))
+    assert server.most_trying == 3
+    server = Server(UnreachableError("x"), UnreachableError("y"))
+    await work(server.pool(4), 8, lambda: asyncio.sleep(0.005))
+    assert server.slept == [1, 2]
+
+
+async def test_nobody_tries_while_one_pauses() -> None:
+    server = Server()
+    pool = server.pool(4)
+    await work(pool, 4, lambda: asyncio.sleep(0.005))
+    for session in server.sessions:
+        session.is_open = False
+    server.errors = [ThrottledError("slower", pause_s=7) for _ in range(6)]
+    await work(pool, 8, lambda: asyncio.sleep(0.005))
+    assert server.attempts_too_early == 0
+    assert set(server.slept) == {7}
+    assert server.most_trying <= 4
+
+
+async def test_a_session_in_use_keeps_nobody_from_trying_after_a_refusal() -> None:
+    server = Server()
+    pool = server.pool(3)
+    async with pool.session():
+        server.errors = [LoginError("no")]
+        with pytest.raises(LoginError):
+            async with pool.session():
+                pass
+        async with asyncio.timeout(1), pool.session():
+            assert server.open == 2
+
+
+async def test_cancelled_while_one_pauses() -> None:
+    paused = asyncio.Event()
+
+    async def sleep(_pause_s: float) -> None:
+        paused.set()
+        await asyncio.sleep(60)
+
+    server = Server(UnreachableError("x"))
+    pool = Pool(server.connect, limit=2, sleep=sleep)
+    task = asyncio.create_task(work(pool, 1, lambda: asyncio.sleep(0)))
+    await paused.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(1), pool.session():
         pass
 
 
