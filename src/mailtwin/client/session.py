@@ -202,7 +202,7 @@ class Session:
             with self._exclusive():
                 self._catch_up()
                 while not batch.finished:
-                    while batch.waiting and self._may_send(batch.next):
+                    while batch.waiting and self._may_send(batch):
                         batch.send(self._connection)
                     if batch.in_flight:
                         batch.note(await self._next())
@@ -374,8 +374,8 @@ class Session:
         self._catch_up()
         return self._connection.send(command)
 
-    def _may_send(self, command: Command) -> bool:
-        return len(self._connection.in_flight) < self.pipeline_max and self._connection.may_send(command)
+    def _may_send(self, batch: _Batch) -> bool:
+        return len(batch.in_flight) < self.pipeline_max and self._connection.may_send(batch.next)
 
     def _catch_up(self) -> None:
         """Applies what came since the last command, so that a BYE is known before anything is sent."""

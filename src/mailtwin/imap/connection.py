@@ -20,10 +20,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from itertools import islice
 from typing import Final, TypeAlias
 
 from mailtwin.errors import (
@@ -38,9 +35,10 @@ from mailtwin.imap.codes import referral_of
 from mailtwin.imap.encode import Encoder
 from mailtwin.imap.fetchline import WIRE_LINE, fetch_of
 from mailtwin.imap.framing import Frame, Framer, LiteralChunk, LiteralStart
+from mailtwin.imap.inflight import InFlight
 from mailtwin.imap.outgoing import Handle, Outgoing
 from mailtwin.imap.parser import parse
-from mailtwin.imap.pipelining import Trait, may_follow
+from mailtwin.imap.pipelining import may_follow
 from mailtwin.imap.quirks import limit_of, text_of, throttle_in, throttle_of
 from mailtwin.imap.responses import Continuation, Fetch, Response, Status, Unparsed, Untagged
 from mailtwin.imap.sasl import Exchange
@@ -93,9 +91,7 @@ class Connection:
     def __init__(self, framer: Framer | None = None) -> None:
         self.state = SessionState()
         self._framer = framer or Framer()
-        self._in_flight: dict[str, Handle] = {}
-        # How many of each kind these are: what may join them depends on their kinds, however many there are.
-        self._kinds: Counter[type[c.Command]] = Counter()
+        self._in_flight = InFlight()
         self._outgoing = Outgoing()
         self._exchange: Exchange | None = None
         self._exchange_begun = False
@@ -144,7 +140,7 @@ class Connection:
     @property
     def in_flight(self) -> tuple[Handle, ...]:
         """The commands without a tagged reply, in the order sent."""
-        return tuple(self._in_flight.values())
+        return tuple(self._in_flight)
 
     @property
     def is_idle(self) -> bool:
@@ -163,7 +159,7 @@ class Connection:
 
     def may_send(self, command: c.Command) -> bool:
         """Whether RFC 9051 section 5.5 lets `command` join those in flight."""
-        return may_follow(command, self._kinds)
+        return may_follow(command, self._in_flight.kinds)
 
     def send(self, command: c.Command) -> Handle:
         """Queues a command. Raises LocalProtocolError, with nothing queued, when it cannot be sent or written now."""
@@ -185,8 +181,7 @@ class Connection:
         handle = Handle(command, c.Asked(tag, dialect.utf8))
         self._outgoing.add(handle, encoder.finish())
         self._tags += 1
-        self._in_flight[tag] = handle
-        self._kinds[type(command)] += 1
+        self._in_flight.add(handle)
         self._idling = self._done_wanted = False
         self.state.began(command)
         return handle
@@ -208,7 +203,7 @@ class Connection:
     def done(self) -> None:
         """Ends an IDLE in flight: DONE goes out now, or when the server has said `+`."""
         if self._idling and not self._done_wanted:
-            self._send_line(self._alone(), b"DONE")
+            self._send_line(self._in_flight.oldest, b"DONE")
         self._done_wanted = True
 
     # --- events out ---
@@ -262,7 +257,7 @@ class Connection:
         self.state.apply(response)
         if isinstance(resolved, Unparsed):
             self._distrust_damaged(resolved)
-        takers = self._takers(resolved)
+        takers = self._in_flight.takers(resolved)
         if isinstance(resolved, Fetch) and resolved.extra:
             if "UID" in resolved.extra:
                 # Whose message that is nobody can tell, so whoever asked for messages may miss it.
@@ -279,7 +274,7 @@ class Connection:
         # Received(...), cheaper: see `fetchline.fetch_of`.
         received: Received = _new(Received)
         _set_response(received, fetch)
-        _set_takers(received, self._takers(fetch))
+        _set_takers(received, self._in_flight.takers(fetch))
         return received
 
     def _untagged_status(self, status: Status) -> Received:
@@ -290,27 +285,24 @@ class Connection:
                 raise self._lost()
         limit = limit_of(status)
         if limit is not None:
-            for handle in self._heard():
+            for handle in self._in_flight.heard():
                 handle.distrust(f"the server said {limit} in an untagged {status.word}")
         if status.word == "BAD":
             self._note_refusal(status)
-        return Received(status, self._takers(status)[:1])
+        return Received(status, self._in_flight.takers(status)[:1])
 
     def _tagged(self, status: Status) -> Ended:
         assert status.tag is not None
-        handle = self._in_flight.get(status.tag)
-        if handle is None:
+        if status.tag not in self._in_flight:
             raise RemoteProtocolError(
                 f"the server answers a command that was never sent: {status.tag[:40]!r}"
             )
+        handle = self._in_flight[status.tag]
         if status.word == "OK" and not handle.sent:
             raise RemoteProtocolError(f"the server accepts {handle.command.verb} before it was sent")
         if status.word == "OK":
             self._check_exchange()
-        del self._in_flight[status.tag]
-        self._kinds[type(handle.command)] -= 1
-        if not self._kinds[type(handle.command)]:
-            del self._kinds[type(handle.command)]
+        self._in_flight.remove(handle)
         handle.ended = True
         self._idling = False
         self._exchange = None
@@ -349,47 +341,23 @@ class Connection:
 
     def _is_leaving(self) -> bool:
         return self.state.phase is Phase.LOGOUT or any(
-            isinstance(handle.command, c.Logout) for handle in self._in_flight.values()
+            isinstance(handle.command, c.Logout) for handle in self._in_flight
         )
 
-    # --- who takes what ---
-
-    def _heard(self) -> Iterable[Handle]:
-        """The commands that the server may be answering by now: none behind a change of mailbox."""
-        in_flight = self._in_flight.values()
-        if not any(Trait.SELECTS in kind.traits for kind in self._kinds):
-            return in_flight
-        changes = (at for at, handle in enumerate(in_flight) if Trait.SELECTS in handle.command.traits)
-        return islice(in_flight, next(changes) + 1)
-
-    def _takers(self, response: Untagged | Status) -> tuple[Handle, ...]:
-        in_flight = self._in_flight
-        if len(in_flight) == 1:
-            # The usual case, and the one in which an answer has as many responses as a mailbox has messages.
-            (handle,) = in_flight.values()
-            if not handle.command.takes(response, handle.asked):
-                return ()
-            handle.taken += 1
-            return (handle,)
-        takers: tuple[Handle, ...] = ()
-        for handle in self._heard():
-            if handle.command.takes(response, handle.asked):
-                handle.taken += 1
-                takers += (handle,)
-        return takers
+    # --- whose answer is incomplete ---
 
     def _distrust_damaged(self, response: Unparsed) -> None:
         self._distrust(response.name, f"a response could not be read ({response.reason}): {_said(response)}")
 
     def _distrust(self, name: str | None, reason: str) -> None:
         """Something is missing from an untagged response `name` (None: nobody knows which)."""
-        for handle in self._heard():
+        for handle in self._in_flight.heard():
             wanted = handle.command.awaits
             if wanted and (name is None or name in wanted):
                 handle.distrust(reason)
 
     def _note_refusal(self, status: Status) -> None:
-        appends = (handle for handle in self._in_flight.values() if isinstance(handle.command, c.Append))
+        appends = (handle for handle in self._in_flight if isinstance(handle.command, c.Append))
         handle = self.holding or next(appends, None)
         if handle is not None:
             handle.refused = status
@@ -400,17 +368,14 @@ class Connection:
     def _continue(self, continuation: Continuation) -> None:
         if self._exchange is not None:
             self._answer(continuation, self._exchange)
-        elif not self._idling and self._in_flight and isinstance(self._alone().command, c.Idle):
+        elif not self._idling and self._in_flight and isinstance(self._in_flight.oldest.command, c.Idle):
             self._idling = True
             if self._done_wanted:
-                self._send_line(self._alone(), b"DONE")
+                self._send_line(self._in_flight.oldest, b"DONE")
         elif not self._outgoing.go_on():
             self._strays += 1
             if self._strays > STRAYS_MAX:
                 raise RemoteProtocolError("the server keeps asking for data that nobody announced")
-
-    def _alone(self) -> Handle:
-        return next(iter(self._in_flight.values()))
 
     def _begin_exchange(self, command: c.Authenticate, encoder: Encoder) -> Exchange:
         exchange = command.mechanism.start()
@@ -435,7 +400,7 @@ class Connection:
             pass
 
     def _answer(self, continuation: Continuation, exchange: Exchange) -> None:
-        handle = self._alone()
+        handle = self._in_flight.oldest
         handle.challenges += self._exchange_begun
         if handle.challenges > CHALLENGES_MAX:
             raise RemoteProtocolError("the server does not stop asking for something else to log in with")

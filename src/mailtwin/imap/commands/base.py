@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from mailtwin.imap import responses as r
-from mailtwin.imap.encode import Encoder, Name
+from mailtwin.imap.encode import Encoder, Name, Uids
 from mailtwin.imap.pipelining import Trait
+from mailtwin.model import UidSet
 
 FETCH_NAMES = frozenset({"FETCH", "UIDFETCH"})
 GONE_NAMES = frozenset({"EXPUNGE", "VANISHED"})
 
 Taken: TypeAlias = "r.Untagged | r.Status"
 """What may answer a command besides its tagged reply: data, or an untagged OK, NO or BAD."""
+
+Topic: TypeAlias = "int | bytes | None"
+"""One thing that a response is about: a message by its UID, a mailbox by its name; None: neither."""
+
+TOPICS_MAX = 100
+"""A command about more messages than that is asked about each response."""
 
 MAILBOX_NEWS = (r.Exists, r.Recent, r.Expunge, r.Vanished, r.Fetch, r.MailboxFlags)
 """What a server tells about the selected mailbox unasked."""
@@ -46,6 +54,10 @@ class Command:
         """Whether this untagged response belongs to the answer; by its kind, if nothing more is said."""
         return isinstance(response, self.kinds)
 
+    def topics(self, _asked: Asked, /) -> Collection[Topic] | None:
+        """What its answers are about, where it takes nothing else; None: only `takes` can tell."""
+        return None
+
     @property
     def awaits(self) -> frozenset[str]:
         """The names of the untagged responses of which none must be lost for this answer to be complete (rule R7)."""
@@ -56,6 +68,23 @@ class Command:
         """The mailbox it names, for messages to people."""
         name: Name | None = getattr(self, "mailbox", None)
         return name
+
+
+def topic_of(response: Taken) -> Topic:
+    """What `response` is about."""
+    if isinstance(response, r.Fetch):
+        return response.uid
+    return name_topic(response.name) if isinstance(response, r.MailboxStatus) else None
+
+
+def name_topic(name: bytes) -> bytes:
+    """A mailbox by its name on the wire; INBOX in any case is one."""
+    return b"INBOX" if name.upper() == b"INBOX" else name
+
+
+def uid_topics(uids: Uids) -> Collection[int] | None:
+    """Messages by their UIDs, if they are few."""
+    return uids if isinstance(uids, UidSet) and len(uids) <= TOPICS_MAX else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailtwin.errors import LocalProtocolError
 from mailtwin.imap import responses as r
-from mailtwin.imap.commands.base import FETCH_NAMES, MAILBOX_NEWS, Asked, Command, OneMailbox, Taken
+from mailtwin.imap.commands.base import (
+    FETCH_NAMES,
+    MAILBOX_NEWS,
+    Asked,
+    Command,
+    OneMailbox,
+    Taken,
+    Topic,
+    name_topic,
+    topic_of,
+)
 from mailtwin.imap.encode import Encoder, Name, name_bytes
 from mailtwin.imap.pipelining import Trait
 from mailtwin.model import UidSet
@@ -126,10 +136,11 @@ class StatusOf(Command):
 
     def takes(self, response: Taken, asked: Asked, /) -> bool:
         """See `Command`; INBOX in any case."""
-        if not isinstance(response, r.MailboxStatus):
-            return False
-        ours = name_bytes(self.mailbox, utf8=asked.utf8)
-        return ours == response.name or ours.upper() == response.name.upper() == b"INBOX"
+        return isinstance(response, r.MailboxStatus) and topic_of(response) in self.topics(asked)
+
+    def topics(self, asked: Asked, /) -> Collection[Topic]:
+        """See `Command`."""
+        return (name_topic(name_bytes(self.mailbox, utf8=asked.utf8)),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal, TypeAlias
 
 from mailtwin.errors import LocalProtocolError
 from mailtwin.imap import responses as r
-from mailtwin.imap.commands.base import FETCH_NAMES, GONE_NAMES, Asked, Command, Taken
+from mailtwin.imap.commands.base import FETCH_NAMES, GONE_NAMES, Asked, Command, Taken, Topic, uid_topics
 from mailtwin.imap.encode import Encoder, Name, OpenRange, Uids
 from mailtwin.imap.pipelining import Trait
 from mailtwin.model import UidSet
@@ -86,6 +86,10 @@ class Fetch(Command):
     def awaits(self) -> frozenset[str]:
         return self.answers | {"VANISHED"} if self.vanished else self.answers
 
+    def topics(self, _asked: Asked, /) -> Collection[Topic] | None:
+        """See `Command`."""
+        return None if self.vanished else uid_topics(self.uids)
+
     def takes(self, response: Taken, _asked: Asked, /) -> bool:
         if isinstance(response, r.Fetch):
             return response.uid in self.uids
@@ -119,6 +123,10 @@ class Store(Command):
     def awaits(self) -> frozenset[str]:
         """See `Command`; a silent one is told new MODSEQs only (RFC 7162 section 3.1.3), where it asked for order."""
         return self.answers if self.silent and self.unchanged_since is None else FETCH_NAMES
+
+    def topics(self, _asked: Asked, /) -> Collection[Topic] | None:
+        """See `Command`."""
+        return uid_topics(self.uids)
 
     def takes(self, response: Taken, _asked: Asked, /) -> bool:
         return isinstance(response, r.Fetch) and response.uid in self.uids

@@ -5,12 +5,13 @@ Not part of `commands`: import this module where it is used.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
 from mailtwin.errors import LocalProtocolError
 from mailtwin.imap import responses as r
-from mailtwin.imap.commands.base import GONE_NAMES, Asked, Command, Taken
+from mailtwin.imap.commands.base import GONE_NAMES, Asked, Command, Taken, Topic, uid_topics
 from mailtwin.imap.commands.mailboxes import Append
 from mailtwin.imap.encode import Encoder, Name, Uids
 from mailtwin.imap.pipelining import Trait
@@ -74,6 +75,10 @@ class StoreLabels(Command):
             else:
                 out.mailbox(label)
         out.raw(")")
+
+    def topics(self, _asked: Asked, /) -> Collection[Topic] | None:
+        """See `Command`."""
+        return uid_topics(self.uids)
 
     def takes(self, response: Taken, _asked: Asked, /) -> bool:
         return isinstance(response, r.Fetch) and response.uid in self.uids
