@@ -239,6 +239,10 @@ REFUSED = [
     c.List(()),
     c.List(returns=("A)",)),
     c.StatusOf("INBOX", ("MESSAGES)",)),
+    c.StatusOf("INBOX", ()),
+    c.Fetch(OpenRange(0), ("FLAGS",)),
+    c.Fetch(OpenRange(-1), ("FLAGS",)),
+    c.Fetch(OpenRange(2**32), ("FLAGS",)),
     c.Fetch(UidSet(), ("FLAGS",)),
     c.Fetch(UIDS, ()),
     c.Fetch(UIDS, ("FLAGS) (",)),
@@ -255,6 +259,8 @@ REFUSED = [
     c.Search(()),
     c.Search(("ALL\r\n",)),
     c.Append("x", b"", 0, date=datetime(2026, 1, 1)),  # noqa: DTZ001
+    c.Append("x", b"", -1),
+    c.Append("x", b"", 2**63),
 ]
 
 

@@ -129,7 +129,11 @@ class Encoder:
         return self.name(mailbox)
 
     def uids(self, uids: Uids) -> Encoder:
-        """A set of UIDs. Raises LocalProtocolError when it is empty: no sequence-set says "none"."""
+        """A set of UIDs. Raises LocalProtocolError when it is empty, since no sequence-set says "none", and for an
+        open range that begins at no UID.
+        """
+        if isinstance(uids, OpenRange) and not 1 <= uids.first < 2**32:
+            raise LocalProtocolError(f"not a UID: {uids.first}")
         text = str(uids)
         if not text:
             raise LocalProtocolError("an IMAP command cannot name an empty set of UIDs")
@@ -188,7 +192,12 @@ class Encoder:
         return self.raw(f"{day.day:02}-{_MONTHS[day.month - 1]}-{day.year:04}")
 
     def literal(self, chunks: bytes | Iterable[bytes], size: int, *, binary: bool = False) -> Encoder:
-        """A literal of exactly `size` octets; `binary` for a literal8 (RFC 3516), which may hold NUL."""
+        """A literal of exactly `size` octets; `binary` for a literal8 (RFC 3516), which may hold NUL.
+
+        Raises LocalProtocolError for a size that is none.
+        """
+        if not 0 <= size < 2**63:
+            raise LocalProtocolError(f"not the size of a literal: {size}")
         at_once = size <= self._unasked_max()
         self._text += b"%b{%d%b}\r\n" % (b"~" if binary else b"", size, b"+" if at_once else b"")
         self._flush()

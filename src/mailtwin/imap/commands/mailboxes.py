@@ -132,6 +132,8 @@ class StatusOf(Command):
     items: tuple[str, ...]
 
     def encode(self, out: Encoder) -> None:
+        if not self.items:
+            raise LocalProtocolError("STATUS needs an item")
         out.raw("STATUS ").mailbox(self.mailbox).raw(" ").atoms(self.items)
 
     def takes(self, response: Taken, asked: Asked, /) -> bool:
