@@ -302,7 +302,7 @@ QUIRKS = (
     ),
     Quirk(
         "literal-miscounted",
-        "a literal longer than announced",
+        "a literal longer than announced, or shorter by one or two octets",
         "that response is lost; what follows is not",
         "anonymous (MailKit 1369)",
     ),
