@@ -10,7 +10,7 @@ import pytest
 from tests.client.scripted import Stall, Step, greeting, scripted
 from tests.client.test_real_servers import endpoint, someone
 
-from mailtwin.client import Credentials, Refused, Session, Timeouts
+from mailtwin.client import Credentials, Endpoint, Refused, Session, Timeouts
 from mailtwin.client.watch import Gap, changes, notifications
 from mailtwin.errors import ThrottledError, UnreachableError
 from mailtwin.imap import commands as c
@@ -139,6 +139,34 @@ async def test_notify() -> None:
         assert counts == [(b"a", 1), (b"b", 2), (b"a", 3), (b"b", 4), (b"b", 5)]
         assert any(isinstance(one, r.ListItem) for one in told)
         await session.abort()
+
+
+async def test_a_talkative_server_hears_from_us_in_time() -> None:
+    """What would end the session is our silence, not the server's."""
+    asked: list[bytes] = []
+
+    async def chatter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(greeting("NOTIFY"))
+        assert await reader.readline() == NOTIFY.encode() + b"\r\n"
+        writer.write(b"A1 OK\r\n")
+        line = asyncio.create_task(reader.readline())
+        for _ in range(100):
+            writer.write(b"* STATUS a (MESSAGES 3)\r\n")
+            await asyncio.wait([line], timeout=0.02)
+            if line.done():
+                asked.append(line.result())
+                break
+        line.cancel()
+        writer.write(b"* STATUS a (MESSAGES 4)\r\n" + b"A2 OK\r\n" * len(asked))
+        writer.close()
+
+    async with await asyncio.start_server(chatter, "127.0.0.1", 0) as server:
+        place = Endpoint("127.0.0.1", server.sockets[0].getsockname()[1], "plain")
+        session = await Session.open(place, NOBODY)
+        last = r.MailboxStatus(b"a", {"MESSAGES": 4})
+        await heard(session, notifications(session, [PERSONAL], renew_s=0.1), until=last)
+        await session.abort()
+    assert asked == [b"A2 NOOP\r\n"]
 
 
 async def test_what_a_server_could_not_tell() -> None:

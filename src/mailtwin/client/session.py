@@ -86,8 +86,8 @@ class Session:
     ) -> Session:
         """Connects, starts TLS, logs in and gets acquainted, in as few round trips as the server allows.
 
-        `connection`: a fresh one, to see what it sees (`tap.Tapped`). Raises UnreachableError, TlsError, LoginError,
-        ThrottledError or RemoteProtocolError.
+        `connection`: a fresh one, to see what it sees (`tap.Tapped`); should the server hang up over NAMESPACE, what
+        follows is on another. Raises UnreachableError, TlsError, LoginError, ThrottledError or RemoteProtocolError.
         """
         session = await cls.greeted(endpoint, timeouts=timeouts, connection=connection)
         try:
@@ -276,10 +276,13 @@ class Session:
         with self._exclusive():
             self._idle_stopped = False
             loop = asyncio.get_running_loop()
+            # However much the server says: what its timer counts is our silence.
+            end = loop.time() + renew_s
             while not self._idle_stopped:
-                event = await self._next_until(loop.time() + renew_s)
+                event = await self._next_until(end)
                 if event is None and not self._idle_stopped:
                     self._connection.send(Noop())
+                    end = loop.time() + renew_s
                 while event is not None or self._connection.in_flight:
                     event = event or await self._next()
                     if isinstance(event, Ended):
