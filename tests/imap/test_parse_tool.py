@@ -266,6 +266,25 @@ def test_as_a_program() -> None:
     assert run("parse", said=b"* OK").returncode == 1
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "least"),
+    [
+        ("--split", "0", 1),
+        ("--split", "two", 1),
+        ("--hold", "-1", 0),
+        ("--hold", "²", 0),
+        ("--hold", "9" * 5000, 0),
+    ],
+)
+def test_what_is_wrong_about_a_number(
+    option: str, value: str, least: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["parse", f"{option}={value}"])
+    assert caught.value.code == 2
+    assert f"argument {option}: not a number from {least} up: {value[:40]!r}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [[], ["guess"], ["parse", "--split", "0"], ["parse", "--hold", "-1"]])
 def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

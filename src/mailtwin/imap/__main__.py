@@ -27,6 +27,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
@@ -36,18 +37,18 @@ from mailtwin.imap.jsonlines import HELD_BYTES_MAX, Json, Reader
 _READ_BYTES = 64 * 1024
 
 
+def _number(text: str, least: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"not a number from {least} up: {text[:40]!r}")
+    return int(text)
+
+
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+    return _number(text, 0)
 
 
 def _at_least_one(text: str) -> int:
-    number = _count(text)
-    if not number:
-        raise ValueError
-    return number
+    return _number(text, 1)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
