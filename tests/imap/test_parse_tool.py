@@ -56,6 +56,19 @@ def test_split_makes_no_difference(split: int) -> None:
     assert shown(wire, split=split) == shown(wire)
 
 
+def test_parts_of_a_section_are_told_apart() -> None:
+    parts = b'BODY[]<0> "a" BODY[]<1> "b" BODY[TEXT]<2> "c" BINARY[1]<3> "d" BODY[] "e" BODY[HEADER.FIELDS (X)]<4> "f"'
+    (one,) = shown(b"* 1 FETCH (" + parts + b")\r\n")
+    assert one["data"] == {
+        "BODY[]<0>": "a",
+        "BODY[]<1>": "b",
+        "BODY[TEXT]<2>": "c",
+        "BINARY[1]<3>": "d",
+        "BODY[]": "e",
+        "BODY[HEADER.FIELDS (X)]<4>": "f",
+    }
+
+
 def test_every_known_response_is_documented() -> None:
     names = {json.loads(line)["name"] for _, expected in EXAMPLES for line in expected.splitlines()}
     known = {*parser.EXTENSIONS, *parser.NUMBERED, *parser.NAMED, "OK", "NO", "BAD", "BYE"}

@@ -450,7 +450,12 @@ JULY = datetime(1996, 7, 17, 2, 44, 25, tzinfo=timezone(timedelta(hours=-7)))
         (b'* 12 FETCH (body[text] "a \\"b\\" )")', Fetch(12, bodies={"TEXT": b'a "b" )'})),
         (b"* 12 FETCH (BODY[] NIL)", Fetch(12, bodies={"": None})),
         (b'* 12 FETCH (BODY[] "")', Fetch(12, bodies={"": b""})),
-        (b"* 12 FETCH (BODY[]<0> {3}\r\nabc)", Fetch(12, bodies={"": b"abc"})),
+        (b"* 12 FETCH (BODY[]<0> {3}\r\nabc)", Fetch(12, bodies={"<0>": b"abc"})),
+        (
+            b'* 12 FETCH (BODY[]<0> "abc" BODY[]<003> "def" BODY[] NIL)',
+            Fetch(12, bodies={"<0>": b"abc", "<3>": b"def", "": None}),
+        ),
+        (b'* 12 FETCH (BODY[TEXT]<4294967295> "")', Fetch(12, bodies={"TEXT<4294967295>": b""})),
         (b"* 12 FETCH (BODY[] {1}\r\nx BODY[] NIL)", Fetch(12, bodies={"": b"x"})),
         (b"* 12 FETCH (BODY[] NIL BODY[] {1}\r\nx)", Fetch(12, bodies={"": b"x"})),
         (b"* 12 FETCH (BODY.PEEK[] {1}\r\nx)", Fetch(12, bodies={"": b"x"})),
@@ -462,11 +467,11 @@ JULY = datetime(1996, 7, 17, 2, 44, 25, tzinfo=timezone(timedelta(hours=-7)))
         ),
         (
             b'* 12 FETCH (BODY[1.2.HEADER.FIELDS ("Date" {4}\r\nFROM X])]<0> "" UID 7)',
-            Fetch(12, 7, bodies={"1.2.HEADER.FIELDS (DATE FROM X])": b""}),
+            Fetch(12, 7, bodies={"1.2.HEADER.FIELDS (DATE FROM X])<0>": b""}),
         ),
         (b"* 12 FETCH (BINARY[1] ~{2}\r\nx\0 BINARY.SIZE[1] 2)", Fetch(
             12, bodies={"BINARY[1]": b"x\0"}, extra={"BINARY.SIZE[1]": 2})),
-        (b"* 12 FETCH (BINARY[1.2]<7> NIL UID 3)", Fetch(12, 3, bodies={"BINARY[1.2]": None})),
+        (b"* 12 FETCH (BINARY[1.2]<7> NIL UID 3)", Fetch(12, 3, bodies={"BINARY[1.2]<7>": None})),
         (
             b'* 12 FETCH (X-GM-THRID 1278455344230334865 X-GM-MSGID 9223372036854775809 X-GM-LABELS (\\Inbox "a b"))',
             Fetch(
@@ -527,7 +532,7 @@ def test_dates(text: str, expected: datetime | None) -> None:
 PLACES: list[tuple[bytes, tuple[int, int | None, str] | None]] = [
     (b"* 12 FETCH (UID 5 BODY[] ", (12, 5, "")),
     (b"* 12 FETCH (BODY[] ", (12, None, "")),
-    (b'* 12 FETCH (BODY[1] "" UID 5 BODY[2]<0> ', (12, 5, "2")),
+    (b'* 12 FETCH (BODY[1] "" UID 5 BODY[2]<0> ', (12, 5, "2<0>")),
     (b"* 7 UIDFETCH (BODY[TEXT] ", (0, 7, "TEXT")),
     (b"* 12 FETCH (RFC822 ", (12, None, "")),
     (b"* 12 FETCH (UID 5 BINARY[2] ", (12, 5, "BINARY[2]")),

@@ -17,9 +17,9 @@ from mailtwin.imap.tokens import INT63_MAX, UINT32_MAX, Malformed, Reader, to_by
 
 _START = re.compile(rb"[ \t]*+\(")
 _ATTRIBUTE = re.compile(rb"[ \t\r\0]*+(?:([A-Za-z][A-Za-z0-9._-]*+)(\[)?|(\)))")
-_SECTION = re.compile(rb'([^][(){}"]*+(?:\([^()"]*+\))?)\](?:<[0-9]{1,10}>)?')
+_SECTION = re.compile(rb'([^][(){}"]*+(?:\([^()"]*+\))?)\](?:<([0-9]{1,10})>)?')
 _SECTION_PART = re.compile(rb'[^][(){}"]*+(?=\()')
-_SECTION_END = re.compile(rb"[ \t]*+\](?:<[0-9]{1,10}>)?")
+_SECTION_END = re.compile(rb"[ \t]*+\](?:<([0-9]{1,10})>)?")
 _NUMBER = re.compile(rb"[ \t]++([0-9]{1,20})(?=[ \t)\r\0]|\Z)")
 _MODSEQ = re.compile(rb"[ \t]*+\([ \t]*+([0-9]{1,20})[ \t]*+\)")
 _QUOTED = re.compile(rb'[ \t]++"([^"\\]{0,60})"')
@@ -76,28 +76,35 @@ def parse_fetch(reader: Reader, seq: int, uid: int | None = None) -> Fetch:
 
 
 def _read_section(reader: Reader, facts: _Facts, name: str) -> None:
-    section = _section(reader)
+    section, origin = _section(reader)
     if name in ("BODY", "BODY.PEEK"):
-        _add_body(facts, section, reader.body())
+        _add_body(facts, section + origin, reader.body())
     elif name in ("BINARY", "BINARY.PEEK"):
-        _add_body(facts, f"BINARY[{section}]", reader.body())
+        _add_body(facts, f"BINARY[{section}]{origin}", reader.body())
     else:
-        facts.extra[f"{name}[{section}]"] = reader.value()
+        facts.extra[f"{name}[{section}]{origin}"] = reader.value()
 
 
-def _section(reader: Reader) -> str:
-    """`1.HEADER.FIELDS (DATE FROM)`, upper case, however the server wrote the names of the header fields."""
+def _section(reader: Reader) -> tuple[str, str]:
+    """`1.HEADER.FIELDS (DATE FROM)`, upper case, however the server wrote the names of the header fields; and `<0>`,
+    the origin octet of a part of it, or nothing.
+    """
     match = reader.take(_SECTION)
     if match is not None:
-        return " ".join(match[1].decode("latin-1").upper().split())
+        return " ".join(match[1].decode("latin-1").upper().split()), _origin(match[2])
     part = reader.take(_SECTION_PART)
     if part is None:
         raise Malformed("a body section has no end")
     fields = reader.value()
-    if not isinstance(fields, tuple) or reader.take(_SECTION_END) is None:
+    end = reader.take(_SECTION_END)
+    if not isinstance(fields, tuple) or end is None:
         raise Malformed("a body section has no end")
     names = b" ".join(map(to_bytes, fields))
-    return (part[0].strip() + b" (" + names + b")").decode("latin-1").upper()
+    return (part[0].strip() + b" (" + names + b")").decode("latin-1").upper(), _origin(end[1])
+
+
+def _origin(octet: bytes | None) -> str:
+    return "" if octet is None else f"<{int(octet)}>"
 
 
 def _add_body(facts: _Facts, section: str, content: BodyValue) -> None:

@@ -225,10 +225,18 @@ def _fetch(response: r.Fetch) -> Json:
         if fact is not None:
             facts[name] = plain(fact)
     for section, content in response.bodies.items():
-        facts[section if section.startswith("BINARY[") else f"BODY[{section}]"] = plain(content)
+        facts[_body_name(section)] = plain(content)
     for name, value in response.extra.items():
         facts.setdefault(name, _attribute(name, value))
     return facts
+
+
+def _body_name(section: str) -> str:
+    """`BODY[TEXT]<0>` for `TEXT<0>`, as on the wire."""
+    if section.startswith("BINARY["):
+        return section
+    name, bracket, origin = section.rpartition("<") if section.endswith(">") else (section, "", "")
+    return f"BODY[{name}]{bracket}{origin}"
 
 
 def _attribute(name: str, value: r.Value) -> Json:

@@ -167,9 +167,10 @@ class Fetch:
     """One FETCH (or UIDFETCH) response: some facts about one message; several for one message are normal (rule R3).
 
     `seq` is a sequence number and never a UID; 0 in UIDFETCH and for servers that say `* 0 FETCH`.
-    `bodies` maps the section as written by the server, upper case, without BODY and without the origin octet
-    (`""` for `BODY[]`, `HEADER.FIELDS (DATE FROM)`), to its bytes; `None` is NIL. What BINARY decoded (RFC 3516) is
-    `BINARY[1]`. `extra`: every other attribute by upper-case name; `mailtwin.imap.fetchdata` reads them.
+    `bodies` maps the section as written by the server, upper case and without BODY (`""` for `BODY[]`, `HEADER.FIELDS
+    (DATE FROM)`), to its bytes; `None` is NIL. A part of one has its origin octet behind it: `<0>` for `BODY[]<0>` is
+    never taken for the whole. What BINARY decoded (RFC 3516) is `BINARY[1]`. `extra`: every other attribute by
+    upper-case name; `mailtwin.imap.fetchdata` reads them.
     """
 
     seq: int
