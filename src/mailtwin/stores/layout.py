@@ -9,11 +9,16 @@ there: a directory `Entw&APw-rfe` is no accident. What a layout cannot hold is w
 and control characters, the separator `.` (maildir++), a leading dot and the words `cur`, `new`, `tmp` (nested). So no
 name, however hostile, is `..`, is absolute, leaves the root or equals another's directory. Directories made by others
 are read as they are; where two mean one mailbox, the one that we would have written counts and the other is a problem
-that people see.
+that people see. So is a name that leads to the directory of another one: by a link, or because the file system takes
+two spellings for one.
+
+A person may have put a mailbox elsewhere and a link in its place; what is below such a link, or below one of the links
+`cur`, `new` and `tmp`, is outside of the Maildir, and nothing is made, read or removed there.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from abc import ABC, abstractmethod
@@ -49,7 +54,10 @@ class Found:
 
 
 class Layout(ABC):
-    """Mailbox names to directories below `root`, and back; in modified UTF-7 if `imap_names`."""
+    """Mailbox names to directories below `root`, and back; in modified UTF-7 if `imap_names`.
+
+    `folds`: the file system takes names for the same that differ in case or normalisation.
+    """
 
     kind: str
     always_escaped: str
@@ -57,6 +65,7 @@ class Layout(ABC):
     def __init__(self, root: Path, *, imap_names: bool = False) -> None:
         self.root = root
         self.imap_names = imap_names
+        self.folds = False
 
     @abstractmethod
     def canonical(self, name: MailboxName) -> Path:
@@ -79,14 +88,37 @@ class Layout(ABC):
     def directory(self, name: MailboxName) -> Path | None:
         """The existing directory of mailbox `name`, or None. Raises MailboxError, OSError."""
         canonical = self.canonical(name)
-        if is_mailbox(canonical):
+        self.require_inside(canonical, name)
+        exists = is_mailbox(canonical)
+        if exists and not canonical.is_symlink() and (not self.folds or _is_spelled_so(canonical)):
             return canonical
-        return self.find().directories.get(name)
+        found = self.find().directories.get(name)
+        if found is not None:
+            self.require_inside(found, name)
+        elif exists:
+            raise MailboxError(
+                f"mailbox {_printable(str(name))} would be in the directory of another one, where "
+                f"{canonical.name} leads"
+            )
+        return found
+
+    def require_inside(self, directory: Path, name: MailboxName) -> None:
+        """Raises MailboxError when a link above `directory` leads out of the Maildir."""
+        for parent in directory.parents:
+            if not parent.is_relative_to(self.root) or parent == self.root:
+                return
+            if parent.is_symlink():
+                raise MailboxError(
+                    f"mailbox {_printable(str(name))} is below {parent.name}, which is a symbolic link; what is there "
+                    "is no part of this Maildir"
+                )
 
     def find(self) -> Found:
         """All mailboxes on disk. Raises OSError when the root cannot be read."""
         found, closed = Found(), list[str]()
-        candidates = sorted(self.candidates(closed))
+        # What is really there comes before the links to it.
+        candidates = sorted(self.candidates(closed), key=lambda at: ((self.root / at).is_symlink(), at))
+        places: dict[tuple[int, int], str] = {}
         found.complete = not closed
         found.problems |= {_printable(relative): "cannot be read" for relative in closed}
         for relative in candidates:
@@ -95,10 +127,26 @@ class Layout(ABC):
                 found.problems[spelling] = f"more than {MAILBOXES_MAX} mailboxes"
                 continue
             try:
+                self._require_own_place(relative, places)
                 self._add(found, relative, spelling)
             except (ValueError, MailboxError) as error:
                 found.problems[spelling] = str(error)
+            except FileNotFoundError:
+                found.complete = (
+                    False  # it was there a moment ago, and may have moved to where we looked already
+                )
         return found
+
+    def _require_own_place(self, relative: str, places: dict[tuple[int, int], str]) -> None:
+        """Raises ValueError when messages of another name lie in the same place, or in one outside of the Maildir."""
+        messages = self.root / relative / "cur"
+        if messages.is_symlink():
+            raise ValueError("its messages are behind a symbolic link")
+        status = messages.stat()
+        other = places.setdefault((status.st_dev, status.st_ino), relative)
+        # Of two that are really there neither is the other, whatever numbers a file system gives them.
+        if other != relative and (self.root / relative).is_symlink():
+            raise ValueError(f"is the same directory as {_printable(other)}")
 
     def _add(self, found: Found, relative: str, spelling: str) -> None:
         if spelling != relative:
@@ -173,6 +221,11 @@ class Nested(Layout):
     always_escaped = "%/" + _CONTROLS
 
     def canonical(self, name: MailboxName) -> Path:
+        if len(name.parts) > NESTING_MAX:
+            raise MailboxError(
+                f"mailbox {_printable(str(name))[:60]}... has {len(name.parts)} levels, and {NESTING_MAX} are possible",
+                hint="leave it out by a filter",
+            )
         path = self.root
         for part in name.parts:
             path /= self._component(self._escape(part), name)
@@ -230,6 +283,16 @@ def speaks_imap(layout: Layout) -> bool:
     return False
 
 
+def folds(directory: Path) -> bool:
+    """Whether the file system finds the `cur` of the mailbox in `directory` under another spelling too."""
+    return is_mailbox(directory) and (directory / "CUR").exists() and not _is_spelled_so(directory / "CUR")
+
+
+def _is_spelled_so(directory: Path) -> bool:
+    with os.scandir(directory.parent) as entries:
+        return any(entry.name == directory.name for entry in entries)
+
+
 def is_mailbox(directory: Path) -> bool:
     """Whether messages can be in this directory: whether it has a `cur`."""
     return (directory / "cur").is_dir()
@@ -245,9 +308,21 @@ def _may_be_mailbox(directory: Path, relative: str, closed: list[str]) -> bool:
 
 def _subdirectories(directory: Path) -> Iterator[tuple[str, Path]]:
     with os.scandir(directory) as entries:
-        names = [entry.name for entry in entries if entry.is_dir()]
+        names = [entry.name for entry in entries if _leads_to_directory(entry)]
     for name in names:
         yield name, directory / name
+
+
+def _leads_to_directory(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a directory or a link to one; also one that cannot be looked into, as whoever looks will see."""
+    try:
+        return entry.is_dir()
+    except PermissionError:
+        return True
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False  # links in a circle lead nowhere
+        raise
 
 
 def _from_imap(part: str) -> str | None:

@@ -52,11 +52,12 @@ from mailtwin.stores.layout import (
     MaildirPlusPlus,
     Nested,
     detect,
+    folds,
     speaks_imap,
 )
 from mailtwin.stores.maildir_delivery import MaildirDelivery, MakeDurable, date_of
 from mailtwin.stores.maildir_files import File, Files, Lookup
-from mailtwin.stores.maildir_names import MAILDIR_VOCABULARY, UniqueNames
+from mailtwin.stores.maildir_names import HINT_FOREIGN, MAILDIR_VOCABULARY, UniqueNames
 from mailtwin.stores.maildir_reading import PIECE_BYTES, Body
 from mailtwin.stores.maildir_scan import cursor_of, is_fresh
 
@@ -165,11 +166,14 @@ class MaildirStore(Store):
             self._layout.imap_names = self._encoding == "imap" or (
                 self._encoding == "auto" and speaks_imap(self._layout)
             )
-            if not self._layout.find().directories:
+            directories = self._layout.find().directories
+            self._layout.folds = any(map(folds, list(directories.values())[:1]))
+            if not directories:
                 self._require_no_other_layout()
                 if not create:
                     raise _missing(self.root, "is there, but there is no Maildir in it")
                 self._create(MailboxName(("INBOX",)))
+                self._layout.folds = any(map(folds, self._layout.find().directories.values()))
 
     def _require_no_other_layout(self) -> None:
         """A Maildir whose mailboxes lie otherwise than was said is neither missing nor new."""
@@ -295,6 +299,11 @@ class MaildirStore(Store):
     def _prepare(self, directory: Path) -> None:
         for subdirectory in SUBDIRECTORIES:
             (directory / subdirectory).mkdir(mode=0o700, exist_ok=True)
+            if (directory / subdirectory).is_symlink():
+                raise MailboxError(
+                    f"{directory / subdirectory} is a symbolic link; what is behind it is no part of this Maildir",
+                    hint=HINT_FOREIGN,
+                )
         if directory not in self._cleaned:
             self._cleaned.add(directory)
             self._clean(directory / "tmp")
