@@ -245,7 +245,7 @@ async def test_an_empty_answer_for_a_message_that_is_not_empty_is_never_copied(
 
 
 def test_a_date_that_no_calendar_holds_is_no_date() -> None:
-    taken = Gathered(Spool)
+    taken = Gathered("a server", Spool, UidSet.of([7]))
     header = b"Date: Mon, 1 Jan 99999999999999999999 00:00:00 +0000\r\n\r\n"
     taken.take(responses.Fetch(1, 7, (), None, None, len(header), {"": header}, {}))
     assert [found.date for found in taken.rest()] == [EPOCH]

@@ -224,7 +224,7 @@ class Session:
             while True:
                 event = await self._next()
                 if handle.taken > RESPONSES_MAX:
-                    raise _too_many(handle)
+                    raise located(self.endpoint, _too_many(handle))
                 if isinstance(event, LiteralStart):
                     literal_open = True
                     yield event

@@ -28,3 +28,18 @@ CAPABILITIES_MAX = 1_000
 
 SPOOL_MEMORY_BYTES_MAX = 1024 * 1024
 """A message up to this size is held in memory between two servers; a larger one in an unlinked temporary file."""
+
+FLAG_CHARS_MAX = 1_000
+"""One flag: keywords in use stay below 100. A longer one is no flag to anybody."""
+
+LISTING_FLAGS_BYTES_MAX = 64 * 1024 * 1024
+"""The flags of one mailbox's listing, sets that are equal counted once: a large mailbox in use has some thousand."""
+
+LISTING_SURPLUS_MAX = 10_000
+"""Messages that a listing may show beyond those that the mailbox is said to hold: what came and went meanwhile."""
+
+TOLD_IN_PARTS_BYTES_MAX = 256 * 1024 * 1024
+"""Bodies, or headers, of which something is still to come, all together: servers tell one message after the other."""
+
+UNASKED_BYTES_MAX = 256 * 1024 * 1024
+"""Bodies in the answer to one FETCH that nobody asked for, or that were told before."""

@@ -7,19 +7,23 @@ The base protocol is always enough: extensions make it quicker. Nothing here dec
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from urllib.parse import quote
 
 from mailtwin.client import Credentials, Place, Result, Session
 from mailtwin.errors import CommandRefusedError, MailboxError, UnreachableError
+from mailtwin.imap import LiteralChunk, LiteralStart, responses
 from mailtwin.imap import commands as c
-from mailtwin.imap import responses
 from mailtwin.imap.commands import Taken
 from mailtwin.model import MailboxName, UidSet
 from mailtwin.model.limits import MAILBOXES_MAX
 from mailtwin.stores.base import Mailbox, MailboxInfo, MailboxList, Store
 from mailtwin.stores.imap_mailbox import CURSOR_ITEMS, ImapMailbox, cursor_of
 from mailtwin.stores.imap_names import NameProblem, Namespace
+
+LIST_RESPONSES_MAX = 2 * MAILBOXES_MAX
+"""Each mailbox is listed, and its status told in the same answer."""
 
 UNUSABLE = frozenset({"\\noselect", "\\nonexistent"})
 
@@ -80,10 +84,10 @@ class ImapStore(Store):
         status_items = self._status_items()
         answer = await self._list_with_cursors(status_items)
         in_one = answer is not None
-        answer = answer or await session.run(c.List())
+        answer = answer or await self._list(c.List())
         items = list_items(answer)
         if len(items) > MAILBOXES_MAX:
-            raise MailboxError(f"{self.address} lists more than {MAILBOXES_MAX} mailboxes")
+            raise _too_many(self.address)
         self._namespace = Namespace.of(session.state.namespaces, items)
         found, problems = self._read_items(self._namespace, items)
         statuses = answer.responses if in_one else await self._ask_cursors(found, status_items)
@@ -103,11 +107,33 @@ class ImapStore(Store):
         """
         if not status_items or not self.session.has("LIST-STATUS"):
             return None
-        (answer,) = await self._run_all([c.List(status=status_items)])
-        error = answer.error(self.session.endpoint.host)
-        if error is not None and not isinstance(error, CommandRefusedError):
-            raise error
-        return answer if answer.ok and list_items(answer) else None
+        try:
+            answer = await self._list(c.List(status=status_items))
+        except CommandRefusedError:
+            return None
+        return answer if list_items(answer) else None
+
+    async def _list(self, command: c.List) -> Result:
+        """The answer to LIST, held no longer than it has to be: a server may list without an end.
+
+        Raises as `Session.run`, and MailboxError for more mailboxes than anybody has.
+        """
+        taken: list[Taken] = []
+        unheld: tuple[str, ...] = ()
+        async with aclosing(self.session.stream(command)) as answers:
+            async for item in answers:
+                if isinstance(item, Result):
+                    error = item.error(self.session.endpoint.host)
+                    if error is not None:
+                        raise error
+                    return replace(item, responses=tuple(taken), incomplete=(*item.incomplete, *unheld))
+                if isinstance(item, LiteralStart | LiteralChunk):
+                    unheld = ("a literal was too large to be held",)
+                    continue
+                taken.append(item)
+                if len(taken) > LIST_RESPONSES_MAX:
+                    raise _too_many(self.address)
+        raise AssertionError("a stream ends with its result")
 
     def _status_items(self) -> tuple[str, ...]:
         """What to ask for: without modification sequences no cursor can be had, and nothing is asked."""
@@ -196,7 +222,7 @@ class ImapStore(Store):
         """Asked for once: the separator, and where NAMESPACE is missing what the names look like."""
         if self._namespace is None:
             namespaces = self.session.state.namespaces
-            answer = await self.session.run(c.List(patterns=("*" if namespaces is None else "",)))
+            answer = await self._list(c.List(patterns=("*" if namespaces is None else "",)))
             self._namespace = Namespace.of(namespaces, list_items(answer))
         return self._namespace
 
@@ -211,6 +237,10 @@ class ImapStore(Store):
 
 def _with_cursor(info: MailboxInfo, cursors: Mapping[str, str | None]) -> MailboxInfo:
     return MailboxInfo(info.name, cursors.get(info.spelling), info.spelling, info.special_use)
+
+
+def _too_many(address: str) -> MailboxError:
+    return MailboxError(f"{address} lists more than {MAILBOXES_MAX} mailboxes")
 
 
 def list_items(answer: Result) -> list[responses.ListItem]:

@@ -5,17 +5,27 @@ Read first: `imap_mailbox`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from mailtwin.errors import MessageError
+from mailtwin.errors import MessageError, RemoteProtocolError
 from mailtwin.imap import LiteralChunk, LiteralStart, responses
 from mailtwin.imap.quirks import is_substitute
 from mailtwin.model import Flags, Identity, Ref, identity_of
 from mailtwin.model.flags import make_flags
+from mailtwin.model.limits import (
+    FLAG_CHARS_MAX,
+    LISTING_FLAGS_BYTES_MAX,
+    LISTING_SURPLUS_MAX,
+    TOLD_IN_PARTS_BYTES_MAX,
+    UNASKED_BYTES_MAX,
+)
 from mailtwin.stores.base import Look, Message, Spool
+
+_FLAG_COST_BYTES = 100
+"""What one flag in a set costs besides its characters."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """The date of a message that has none."""
@@ -40,16 +50,93 @@ class _Facts:
         return self.body.size > 0 or self.size == 0
 
 
-class Gathered:
-    """Puts messages together from the responses to one FETCH; each body goes into a spool as it comes."""
+class FlagList:
+    """Puts a listing together from the responses to one FETCH of flags, within limits: a server may say anything.
 
-    def __init__(self, new_spool: Callable[[], Spool]) -> None:
+    `found`: the flags by UID. `exists()` tells how many messages there are, as far as the server said by now.
+    """
+
+    def __init__(self, about: str, exists: Callable[[], int]) -> None:
+        self.found: dict[int, Flags] = {}
+        self._about = about
+        self._exists = exists
+        self._most = 0
+        self._sets: set[Flags] = set()
+        self._bytes = 0
+
+    def take(self, item: responses.Fetch) -> None:
+        """Uses one response. Raises RemoteProtocolError when there is no end to it."""
+        if item.uid is None or item.flags is None:
+            return
+        flags = make_flags(flag for flag in item.flags if len(flag) <= FLAG_CHARS_MAX)
+        self.found[item.uid] = flags
+        if flags not in self._sets:
+            self._sets.add(flags)
+            self._bytes += sum(_FLAG_COST_BYTES + len(flag) for flag in flags)
+            if self._bytes > LISTING_FLAGS_BYTES_MAX:
+                raise RemoteProtocolError(
+                    f"{self._about}: the flags of its messages take more than {LISTING_FLAGS_BYTES_MAX} bytes"
+                )
+        self._most = max(self._most, self._exists())
+        if len(self.found) > self._most + LISTING_SURPLUS_MAX:
+            raise RemoteProtocolError(
+                f"{self._about}: the server says that it holds {self._most} messages, and lists more without an end"
+            )
+
+
+class Unasked:
+    """How many bytes a server sent that nobody asked for, or told before. `about`: where."""
+
+    def __init__(self, about: str) -> None:
+        self._about = about
+        self._total = 0
+
+    def add(self, size: int) -> None:
+        """So many more. Raises RemoteProtocolError when it is no accident any more."""
+        self._total += size
+        if self._total > UNASKED_BYTES_MAX:
+            raise RemoteProtocolError(
+                f"{self._about}: the server sends one body after the other that nobody asked for"
+            )
+
+
+class _Parts:
+    """How many bytes belong to messages of which something is still to come. `about`: whose messages they are."""
+
+    def __init__(self, about: str) -> None:
+        self._about = about
+        self._bytes: dict[int, int] = {}
+        self._total = 0
+
+    def keep(self, uid: int, size: int) -> None:
+        """So many bytes of this message wait. Raises RemoteProtocolError when it is too much, and not one message's."""
+        self._total += size - self._bytes.get(uid, 0)
+        self._bytes[uid] = size
+        if self._total > TOLD_IN_PARTS_BYTES_MAX and len(self._bytes) > 1:
+            raise RemoteProtocolError(
+                f"{self._about}: the server tells parts of {len(self._bytes)} messages ({self._total} bytes), "
+                "and never the rest"
+            )
+
+    def release(self, uid: int) -> None:
+        """The message is complete."""
+        self._total -= self._bytes.pop(uid, 0)
+
+
+class Gathered:
+    """Puts the `wanted` messages together from the responses to one FETCH; each body goes into a spool as it comes."""
+
+    def __init__(self, about: str, new_spool: Callable[[], Spool], wanted: Container[int]) -> None:
         self._new_spool = new_spool
+        self._wanted = wanted
         self._open: Spool | None = None
         self._facts: dict[int, _Facts] = {}
+        self._told: set[int] = set()
+        self._parts = _Parts(about)
+        self._unasked = Unasked(about)
 
     def take(self, item: object) -> Message | None:
-        """The message that `item` completes, if it does."""
+        """The message that `item` completes, if it does. Raises RemoteProtocolError when none ever is."""
         match item:
             case LiteralStart():
                 self._drop_open()
@@ -57,9 +144,10 @@ class Gathered:
             case LiteralChunk(data):
                 if self._open is not None:
                     self._open.write(data)
-            case responses.Fetch(uid=int(uid)):
+            case responses.Fetch(uid=int(uid)) if uid in self._wanted:
                 return self._take_fetch(uid, item)
             case responses.Fetch():
+                self._unasked.add(0 if self._open is None else self._open.size)
                 self._drop_open()
         return None
 
@@ -72,7 +160,13 @@ class Gathered:
         if "" in item.bodies:
             facts.said = True
             self._take_body(facts, item.bodies[""])
-        return self._message(uid) if facts.complete else None
+        if facts.complete:
+            if uid in self._told and facts.body is not None:
+                self._unasked.add(facts.body.size)
+            self._told.add(uid)
+            return self._message(uid)
+        self._parts.keep(uid, 0 if facts.body is None else facts.body.size)
+        return None
 
     def _take_body(self, facts: _Facts, body: responses.BodyValue) -> None:
         if isinstance(body, bytes):
@@ -84,6 +178,7 @@ class Gathered:
         spool, self._open = self._open, None
         if spool is not None:
             if facts.body is not None:
+                self._unasked.add(facts.body.size)
                 facts.body.discard()
             facts.body = spool
 
@@ -94,6 +189,7 @@ class Gathered:
 
     def _message(self, uid: int) -> Message:
         facts = self._facts.pop(uid)
+        self._parts.release(uid)
         error = None
         if facts.body is None:
             error = MessageError("the server answers NIL instead of the message")
@@ -125,14 +221,15 @@ class Identities:
     `nameless`: messages without a Message-ID, of which only the body can tell. `answered`: all that were told in full.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, about: str) -> None:
         self.found: dict[Ref, Identity] = {}
         self.nameless: set[int] = set()
         self.answered: set[Ref] = set()
         self._halves: dict[int, tuple[bytes | None, int | None]] = {}
+        self._parts = _Parts(about)
 
     def take(self, item: responses.Fetch) -> None:
-        """Uses one response."""
+        """Uses one response. Raises RemoteProtocolError when it is all halves."""
         if item.uid is None or item.uid in self.answered:
             return
         header, size = self._halves.pop(item.uid, (None, None))
@@ -141,7 +238,9 @@ class Identities:
         size = item.size if item.size is not None else size
         if header is None or size is None:
             self._halves[item.uid] = (header, size)
+            self._parts.keep(item.uid, 0 if header is None else len(header))
             return
+        self._parts.release(item.uid)
         self.answered.add(item.uid)
         identity = identity_of(header, size, None)
         if identity is None:

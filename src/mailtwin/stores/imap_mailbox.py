@@ -22,7 +22,7 @@ from typing import Literal, Protocol, cast
 
 from mailtwin.client import Refused, Result, Session
 from mailtwin.errors import CommandRefusedError, MailboxError, MessageError, NoMailboxError, Scope
-from mailtwin.imap import OpenRange, SelectedMailbox, linelimits, responses
+from mailtwin.imap import LiteralStart, OpenRange, SelectedMailbox, linelimits, responses
 from mailtwin.imap import commands as c
 from mailtwin.imap.linelimits import Kind
 from mailtwin.imap.quirks import window_of
@@ -39,7 +39,7 @@ from mailtwin.stores.base import (
     Observation,
     Spool,
 )
-from mailtwin.stores.imap_bodies import EPOCH, Gathered, Identities, Looks
+from mailtwin.stores.imap_bodies import EPOCH, FlagList, Gathered, Identities, Looks, Unasked
 from mailtwin.stores.imap_delivery import ImapDelivery
 
 LISTINGS_MAX = 2
@@ -149,19 +149,28 @@ class ImapMailbox(Mailbox):
 
     async def _list_flags(self) -> tuple[dict[int, Flags], bool]:
         """All UIDs and flags, and whether that is certainly all."""
-        flags: dict[int, Flags] = {}
         if self._selected.exists == 0:
             # Empty only if the server said so: an EXISTS that is missing or was not understood is no zero.
             return {}, self._counted
-        answer = await self._each(c.Fetch(OpenRange(1), ("UID", "FLAGS")), partial(_add_flags, flags))
+        listing = FlagList(self._about, self._exists)
+        answer = await self._each(c.Fetch(OpenRange(1), ("UID", "FLAGS")), listing.take)
         error = answer.error(self.session.endpoint.host, mailbox=self.spelling)
         if error is not None:
             raise error
-        return flags, answer.complete and len(flags) == self._selected.exists
+        return listing.found, answer.complete and len(listing.found) == self._selected.exists
+
+    @property
+    def _about(self) -> str:
+        """Where it is, for errors."""
+        return f"{self.session.endpoint.host}: {self.spelling}"
+
+    def _exists(self) -> int:
+        selected = self.session.state.selected
+        return 0 if selected is None else selected.exists
 
     async def identify(self, refs: Sequence[Ref]) -> dict[Ref, Identity]:
         """Header fields and sizes; whole bodies only of messages without a Message-ID, digested as they come."""
-        gathered = Identities()
+        gathered = Identities(self._about)
         attributes = ("UID", "RFC822.SIZE", f"BODY.PEEK[{IDENTITY_SECTION}]")
         async for command in self._in_portions(refs, gathered.answered, attributes):
             await self._each(command, gathered.take)
@@ -219,10 +228,13 @@ class ImapMailbox(Mailbox):
         A refusal is in the result. Raises UnreachableError when the connection is lost, ThrottledError for a wish to
         pause.
         """
+        unasked = Unasked(self._about)
         async with aclosing(self.session.stream(command)) as answers:
             async for item in answers:
                 if isinstance(item, responses.Fetch):
                     take(item)
+                elif isinstance(item, LiteralStart):
+                    unasked.add(item.size)
                 elif isinstance(item, Result):
                     self._heed(item)
                     return item
@@ -257,17 +269,15 @@ class ImapMailbox(Mailbox):
 
     async def _stream(self, command: c.Fetch, spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
         """The answer to one FETCH of bodies, refused or not, put together message by message."""
-        gathered = Gathered(spool)
+        gathered = Gathered(self._about, spool, command.uids)
         try:
             async with aclosing(self.session.stream(command)) as answers:
                 async for item in answers:
                     if isinstance(item, Result):
                         self._heed(item)
                     message = gathered.take(item)
-                    if message is not None and message.ref in command.uids:
+                    if message is not None:
                         yield message
-                    elif message is not None:
-                        message.spool.discard()
             for message in gathered.rest():
                 yield message
         finally:
@@ -372,11 +382,6 @@ def says_missing(answer: Result) -> bool:
     if answer.status is None or answer.status.word != "NO":
         return False
     return answer.status.code is None or answer.status.code.name in ("NONEXISTENT", "TRYCREATE")
-
-
-def _add_flags(flags: dict[int, Flags], item: responses.Fetch) -> None:
-    if item.uid is not None and item.flags is not None:
-        flags[item.uid] = make_flags(item.flags)
 
 
 def portions(refs: Iterable[Ref], size: int) -> Iterator[UidSet]:
