@@ -157,11 +157,21 @@ class NoMailboxError(MailboxError):
     """The store says that there is no such mailbox: not that it cannot be had now."""
 
 
+class MailboxFullError(MailboxError):
+    """One mailbox, or the account, takes no more mail (a quota); what else is to be done in it goes on."""
+
+
 class MessageError(MailtwinError):
     """One message cannot be read or stored; the others go on."""
 
     scope = Scope.MESSAGE
     retry = Retry.LATER
+
+
+class MessageRefusedError(MessageError):
+    """One message will never be taken as it is by the store as it is: too big, or against its rules."""
+
+    retry = Retry.NEVER
 
 
 class StorageError(MailtwinError):

@@ -15,7 +15,7 @@ from mailtwin.cli import words
 from mailtwin.cli.jsonscreen import JsonScreen
 from mailtwin.cli.output import Lines, aligned, harmless
 from mailtwin.cli.past import Past
-from mailtwin.cli.screen import TextScreen, local_time
+from mailtwin.cli.screen import TextScreen
 from mailtwin.cli.status import PairStatus
 from mailtwin.cli.terminal import TerminalScreen, short
 from mailtwin.engine.explaining import Explanation
@@ -72,7 +72,7 @@ from mailtwin.planner.operations import (
     Unresolved,
     Verdict,
 )
-from mailtwin.state import Digest, HistoryEntry, Kept, MailboxRecord, RunRecord
+from mailtwin.state import Digest, HistoryEntry, Kept, MailboxRecord, RunRecord, Uncopied
 
 SENT = MailboxName(("Sent",))
 LIST = MailboxName(("Lists", "[x]\x1b[31m"))
@@ -176,6 +176,12 @@ STATUS = PairStatus(
         Undecided(INBOX, Side.RIGHT, 23, None, "", "<a@b>", 1e9, STRAGGLER),
     ),
     KEPT,
+    (
+        Uncopied(INBOX, Side.LEFT, 5, "too big", due=None, first=1e9, last=1e9, size=2000),
+        Uncopied(
+            SENT, Side.RIGHT, "19.c", "not now", due=1e9 + 3600, attempts=2, first=1e9, last=1e9, message_id="<c@d>"
+        ),
+    ),
 )  # fmt: skip
 
 
@@ -197,6 +203,7 @@ EXPLAINED = Explanation(
         dataclasses.replace(STRAGGLER, verdict=Verdict.KEEP),
     ),
     STATUS.unresolved[1:],
+    STATUS.uncopied[:1],
     KEPT[:1],
     ((Side.RIGHT, Digest("x", "ab" * 32, 2000, "h", "<a@b>")),),
     LINES[:1],
@@ -335,6 +342,30 @@ def test_report_as_text() -> None:
     ]
 
 
+def test_known_problems_are_told_apart_and_not_at_length() -> None:
+    screen, out, err = text_screen()
+    known = [
+        Problem(MessageError("too big", hint="retry"), INBOX, Side.LEFT, uid, known=True)
+        for uid in range(1, 14)
+    ]
+    result = MailboxResult(INBOX, False)
+    screen.report(
+        RunReport((result,), (*known, Problem(MessageError("new", hint="retry"), INBOX, Side.LEFT, 99)))
+    )
+    assert out.getvalue().startswith("home: not in step: ")
+    assert err.getvalue().splitlines() == [
+        "problems in INBOX:",
+        "  on the left, UID 99: new",
+        "  hint: retry",
+        "known problems in INBOX:",
+        *(f"  on the left, UID {uid}: too big" for uid in range(1, 11)),
+        "  and 3 more, which `mailtwin status` shows",
+        "  hint: retry",
+    ]
+    screen.report(RunReport((result,), tuple(known)))
+    assert out.getvalue().splitlines()[-1].startswith("home: not in step as before: ")
+
+
 def test_quiet_shows_problems_only() -> None:
     screen, out, err = text_screen(quiet=True)
     for event in EVENTS:
@@ -426,15 +457,24 @@ def test_status_as_text() -> None:
         "1 operation begun and not seen to end, in: INBOX",
     ]
     assert lines[4] == "2 removed messages kept (3.2 KiB); `mailtwin undo` shows them"
-    assert lines[5:7] == [
+    at, later = words.local_time(1e9), words.local_time(1e9 + 3600)
+    assert lines[5:9] == [
+        (
+            f"not copied: INBOX: UID 5 of the left (2.0 KiB): too big (tried once, last {at}; again when something "
+            "changed, or with `mailtwin sync --retry`)"
+        ),
+        (
+            f"not copied: Sent: 19.c of the right (<c@d>): not now (tried 2 times, last {at}; again after {later}, or "
+            "with `mailtwin sync --retry`)"
+        ),
         (
             "unresolved: INBOX: UID 9 of the left (2.0 KiB, SHA-256 abababababababab): may have been stored on the "
             "right, and is not found there"
         ),
         "unresolved: INBOX: UID 23 of the right (<a@b>): an extra copy, which arrived late",
     ]
-    assert lines[8].endswith("  2    sync  running, or killed  not counted")
-    assert lines[9].endswith("  1    sync  in step             3 recognised on both sides")
+    assert lines[10].endswith("  2    sync  running, or killed  not counted")
+    assert lines[11].endswith("  1    sync  in step             3 recognised on both sides")
 
 
 def test_what_is_kept_as_text() -> None:
@@ -468,7 +508,7 @@ def test_decisions_as_text() -> None:
 def test_history_as_text() -> None:
     screen, out, err = text_screen()
     screen.log(Past(None, LINES, more=True))
-    when = local_time(1e9)
+    when = words.local_time(1e9)
     assert out.getvalue().splitlines()[1:] == [
         "when                 run  mailbox  what     message             why",
         f"{when}  3    INBOX    copied   UID 4 = 17.a <a@b>  to right: new on left",
@@ -490,6 +530,7 @@ def test_a_message_explained_as_text() -> None:
         "  a copy to the right was given up and may arrive yet",
         "  a copy arrived late on the right, as UID 23: kept as mail of its own",
         "  waits for `mailtwin resolve`: " + words.undecided(STATUS.unresolved[1]),
+        "  not copied to the right: " + words.uncopied(STATUS.uncopied[0]),
         f"  removed from the {KEPT[0].side.label} and kept: {words.message(KEPT[0].ref)}; `mailtwin undo` puts it back",
         "  read on the right: 2.0 KiB, SHA-256 abababababababab",
     ]

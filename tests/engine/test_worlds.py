@@ -164,7 +164,7 @@ class RandomWorld(World):
         assert self.placed - self.removed <= both, "a message is lost"
 
     async def settle(self) -> None:
-        """Everything is well behaved from now on, and a person decides what is left to decide."""
+        """Everything is well behaved from now on, and a person decides what is left to decide and to be tried again."""
         self.land()
         for store in (self.left, self.right):
             store.manners = Manners()
@@ -172,7 +172,7 @@ class RandomWorld(World):
         for _ in range(ROUNDS_MAX):
             self.tell("settles")
             with State.open(self.path, left="left", right="right", now=self._time) as state:
-                report = await sync(replace(self.pair, sleep=self._sleep), state)
+                report = await sync(replace(self.pair, sleep=self._sleep, retry=True), state)
                 assert state.check() == []
                 decided = [
                     *resolve(state, Decision.SEND_AGAIN),

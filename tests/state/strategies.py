@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from hypothesis import strategies as st
 
-from mailtwin.model import Flags, Identity, Ref, Side, make_flags
+from mailtwin.model import INBOX, Flags, Identity, Ref, Side, make_flags
 from mailtwin.planner.operations import Attempt, Base, CopyIntent, Link, StoreIntent, Straggler, Verdict
 from mailtwin.state import (
     AddCopy,
@@ -20,14 +20,18 @@ from mailtwin.state import (
     DropSnapshot,
     DropStore,
     DropStraggler,
+    DropUncopied,
     EndAttempt,
     ForgetAll,
     Note,
+    Obstacle,
     ReplaceStraggler,
     SaveSnapshot,
+    SaveUncopied,
     SetFlags,
     SetValidity,
     Snapshot,
+    Uncopied,
 )
 
 # 7 and "7", names in old encodings and odd characters must stay apart; few of them, so that changes meet.
@@ -66,6 +70,23 @@ STORES = st.builds(StoreIntent, left=REFS, right=REFS, side=SIDES, add=FLAGS, re
 SNAPSHOTS = st.builds(
     Snapshot, SIDES, st.sampled_from(["", "c1", "c2"]), st.dictionaries(REFS, st.none() | FLAGS, max_size=3)
 )
+UNCOPIED = st.builds(
+    Uncopied,
+    mailbox=st.just(INBOX),
+    side=SIDES,
+    ref=REFS,
+    reason=TEXTS,
+    obstacle=st.sampled_from(Obstacle),
+    due=st.none() | st.floats(0, 1e10),
+    attempts=st.integers(1, 2**40),
+    first=st.floats(0, 1e10),
+    last=st.floats(0, 1e10),
+    grounds=TEXTS,
+    stamp=TEXTS,
+    size=st.none() | st.integers(0, 2**40),
+    message_id=TEXTS,
+    identity=st.none() | st.builds(Identity, st.just("abc"), st.just("size:1"), st.booleans()),
+)
 NOTES = st.builds(Note, st.sampled_from(["copy", "remove"]), st.none() | REFS, st.none() | REFS, TEXTS, TEXTS)
 CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(AddLink, LINKS),
@@ -91,6 +112,8 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(SetValidity, SIDES, st.sampled_from(["1", "2"])),
     st.builds(SaveSnapshot, SNAPSHOTS),
     st.builds(DropSnapshot, SIDES),
+    st.builds(SaveUncopied, UNCOPIED),
+    st.builds(DropUncopied, SIDES, REFS),
     NOTES,
 )
 
@@ -110,6 +133,7 @@ class Model:
     snapshots: dict[Side, Snapshot] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     stragglers: list[Straggler] = field(default_factory=list)
+    uncopied: dict[tuple[Side, Ref], Uncopied] = field(default_factory=dict)
 
     def copy(self) -> Model:
         return Model(
@@ -120,6 +144,7 @@ class Model:
             dict(self.snapshots),
             list(self.notes),
             list(self.stragglers),
+            dict(self.uncopied),
         )
 
     def apply(self, changes: Iterable[Change]) -> Model:
@@ -164,6 +189,9 @@ class Model:
                 self.stores.pop((left, right), None)
             case ForgetAll():
                 self.links, self.copies, self.stores, self.snapshots = {}, {}, {}, {}
+                self.uncopied = {}
+            case SaveUncopied() | DropUncopied():
+                self._one_uncopied(change)
             case SetValidity(side, validity):
                 self.validities[side] = validity
             case SaveSnapshot(snapshot):
@@ -172,6 +200,13 @@ class Model:
                 self.snapshots.pop(side, None)
             case Note():
                 self.notes.append(change)
+
+    def _one_uncopied(self, change: SaveUncopied | DropUncopied) -> None:
+        match change:
+            case SaveUncopied(one):
+                self.uncopied[one.side, one.ref] = one
+            case DropUncopied(side, ref):
+                self.uncopied.pop((side, ref), None)
 
     def _one_straggler(self, change: AddStraggler | ReplaceStraggler | DropStraggler) -> None:
         match change:

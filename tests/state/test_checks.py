@@ -20,9 +20,11 @@ from mailtwin.state import (
     Note,
     SaveDigests,
     SaveSnapshot,
+    SaveUncopied,
     SetValidity,
     Snapshot,
     State,
+    Uncopied,
     checks,
 )
 
@@ -44,6 +46,7 @@ SOUND: list[Change] = [
     ),
     SaveDigests(Side.LEFT, {1: Digest("1:1", "ab" * 32, 1, "h", "<1@x>")}),
     AddKept(Kept(INBOX, Side.LEFT, 9, "1", NO_FLAGS, DAY, 1, "", Identity("k", "size:1", True), "f")),
+    SaveUncopied(Uncopied(INBOX, Side.LEFT, 8, "too big", identity=Identity("u", "size:1", True))),
     Note("copy", 1, "a", ""),
 ]
 
@@ -100,7 +103,14 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
             "UPDATE mailboxes SET known = 0",
             [
                 f"INBOX was forgotten and still has {what}"
-                for what in ("agreements", "begun copies", "begun changes of flags", "cursors", "late copies")
+                for what in (
+                    "agreements",
+                    "begun copies",
+                    "begun changes of flags",
+                    "cursors",
+                    "late copies",
+                    "uncopied messages",
+                )
             ],
         ),
         (
@@ -139,6 +149,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
             for what, table in (
                 ("a late copy", "stragglers"),
                 ("a kept message", "kept"),
+                ("an uncopied message", "uncopied"),
                 ("a digest", "digests"),
                 ("a line of history", "history"),
             )
@@ -148,7 +159,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
                 "DELETE FROM links; UPDATE mailboxes SET known = 0, links = 0;"
                 + "".join(
                     f" DELETE FROM {other};"
-                    for other in ("copies", "stores", "snapshots", "deviations", "stragglers")
+                    for other in ("copies", "stores", "snapshots", "deviations", "stragglers", "uncopied")
                     if other not in (table, needed)
                 ),
                 [f"INBOX was forgotten and still has {what}"],
@@ -157,6 +168,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
                 ("begun copies", "copies", ""),
                 ("cursors", "snapshots", "deviations"),
                 ("late copies", "stragglers", ""),
+                ("uncopied messages", "uncopied", ""),
             )
         ),
         *(
@@ -166,6 +178,8 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
                 ("the side of a change of flags", "stores", "side"),
                 ("the side of a digest", "digests", "side"),
                 ("the side of a kept message", "kept", "side"),
+                ("the side of an uncopied message", "uncopied", "side"),
+                ("what keeps a message from being copied", "uncopied", "obstacle"),
             )
         ),
         (

@@ -96,6 +96,7 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "approve_removals": click.option(
         "--approve-removals", is_flag=True, help="Remove even implausibly many messages, this once."
     ),
+    "retry": click.option("--retry", is_flag=True, help="Try again at once what could not be copied before."),
     "layout": click.option(
         "--layout", type=click.Choice(LAYOUTS), help="How mailboxes lie in the Maildir [auto]."
     ),
@@ -158,7 +159,7 @@ def sync(**values: Any) -> int:
 
 
 @commands.command()
-@_options(*(name for name in _OPTIONS if name not in ("approve_removals", "quiet")))
+@_options(*(name for name in _OPTIONS if name not in ("approve_removals", "retry", "quiet")))
 def plan(**values: Any) -> int:
     """Show what `sync` would do and why, and do nothing."""
     return _run("plan", **values)
@@ -202,7 +203,7 @@ def resolve(**values: Any) -> int:
 
 
 @commands.command()
-@_options(*(name for name in _OPTIONS if name not in ("approve_removals", "remove_mailboxes")))
+@_options(*(name for name in _OPTIONS if name not in ("approve_removals", "retry", "remove_mailboxes")))
 @click.option("--deep", is_flag=True, help="Read every message again, also those that show no change.")
 def verify(**values: Any) -> int:
     """Prove that both sides hold the same mail, message by message, without trusting the state.

@@ -54,7 +54,7 @@ from mailtwin.planner.operations import (
     Unresolved,
     Wait,
 )
-from mailtwin.state import Kept, MailboxRecord, RunRecord
+from mailtwin.state import Kept, MailboxRecord, RunRecord, Uncopied
 
 VERSION = 1
 """The version of the format."""
@@ -137,6 +137,7 @@ def problem(found: Problem) -> Json:
         "side": None if found.side is None else found.side.label,
         "ref": found.ref,
         "message_id": found.message_id or None,
+        "known": found.known,
     }
 
 
@@ -296,6 +297,7 @@ def status(found: PairStatus) -> Json:
         "mailboxes": list(map(_record, found.mailboxes)),
         "unresolved": list(map(undecided, found.unresolved)),
         "kept": {"messages": len(found.kept), "bytes": sum(one.size for one in found.kept)},
+        "uncopied": list(map(uncopied, found.uncopied)),
     }
 
 
@@ -333,6 +335,23 @@ def undecided(one: Undecided) -> Json:
         "sha256": one.sha256 or None,
         "message_id": one.message_id or None,
         "begun": one.since,
+    }
+
+
+def uncopied(one: Uncopied) -> Json:
+    """A message that could not be copied. `due`: when it is tried again; null: not before something changed."""
+    return {
+        "mailbox": str(one.mailbox),
+        "side": one.side.label,
+        "ref": one.ref,
+        "message_id": one.message_id or None,
+        "size": one.size,
+        "reason": one.reason,
+        "obstacle": one.obstacle.name.lower(),
+        "attempts": one.attempts,
+        "first": one.first,
+        "last": one.last,
+        "due": one.due,
     }
 
 

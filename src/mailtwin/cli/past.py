@@ -16,6 +16,7 @@ from mailtwin.state import HistoryEntry, RunRecord
 
 _NOTED: Mapping[str, str] = {
     "copy": "copied",
+    "not-copied": "not copied",
     "adopt": "recognised on both sides",
     "flags": "flags set",
     "agree": "flags agreed on",
@@ -91,6 +92,7 @@ def explained(found: Explanation) -> list[str]:
         )
     lines += [f"  {_late(one)}" for one in found.late]
     lines += [f"  waits for `mailtwin resolve`: {words.undecided(one)}" for one in found.waiting]
+    lines += [f"  not copied to the {one.side.other.label}: {words.uncopied(one)}" for one in found.uncopied]
     lines += [
         f"  removed from the {one.side.label} and kept: {words.message(one.ref)}; `mailtwin undo` puts it back"
         for one in found.kept

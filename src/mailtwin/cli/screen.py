@@ -186,7 +186,9 @@ class TextScreen(Screen):
             self.err.write(line)
         if self.quiet and report.in_step:
             return
-        outcome = "in step" if report.in_step else "not in step"
+        outcome = (
+            "in step" if report.in_step else "not in step" if report.is_news else "not in step as before"
+        )
         took = words.duration(self.now_s() - self._began_s)
         self.out.write(f"{self.name}{outcome}: {words.counts(report.counts)}; {took}")
 
@@ -235,12 +237,14 @@ class TextScreen(Screen):
             bytes_ = words.size(sum(kept.size for kept in status.kept))
             removed = words.number(len(status.kept), "removed message")
             self.out.write(f"{removed} kept ({bytes_}); `mailtwin undo` shows them")
+        for lacking in status.uncopied:
+            self.out.write(f"not copied: {words.uncopied_line(lacking)}")
         for one in status.unresolved:
             self.out.write(f"unresolved: {words.undecided(one)}")
         self.table(
             ("began", "run", "", "outcome", "done"),
             [
-                (local_time(run.began), str(run.run), run.command, outcome(run), words.run_counts(run))
+                (words.local_time(run.began), str(run.run), run.command, outcome(run), words.run_counts(run))
                 for run in status.runs
             ],
         )
@@ -257,7 +261,7 @@ class TextScreen(Screen):
             rows = [
                 (
                     str(run.run),
-                    local_time(run.began),
+                    words.local_time(run.began),
                     took(run),
                     run.command,
                     outcome(run),
@@ -267,7 +271,7 @@ class TextScreen(Screen):
             ]
             self.table(("run", "began", "took", "command", "outcome", "done"), rows)
         else:
-            when = {line.number: local_time(line.at) for line in past.entries}
+            when = {line.number: words.local_time(line.at) for line in past.entries}
             head = ("when", "run", "mailbox", "what", "message", "why")
             self.table(head, aligned_lines(past.entries, when))
         if not (past.runs or past.entries):
@@ -280,7 +284,7 @@ class TextScreen(Screen):
         for one in found:
             for line in explained(one):
                 self.out.write(line)
-            when = {line.number: local_time(line.at) for line in one.history}
+            when = {line.number: words.local_time(line.at) for line in one.history}
             for line in aligned(aligned_lines(one.history, when)):
                 self.out.write(f"  {line}")
         if not found:
@@ -320,8 +324,3 @@ class TextScreen(Screen):
 
 def _is_news(result: MailboxResult) -> bool:
     return not result.in_step or any(result.counts.as_dict().values())
-
-
-def local_time(seconds: float) -> str:
-    """A moment for people, in their own time zone."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

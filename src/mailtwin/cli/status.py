@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mailtwin.engine.resolving import Undecided, undecided
 from mailtwin.model import MailboxName
-from mailtwin.state import Kept, MailboxRecord, RunRecord, State
+from mailtwin.state import Kept, MailboxRecord, RunRecord, State, Uncopied
 
 RUNS_SHOWN = 5
 
@@ -23,6 +23,7 @@ class PairStatus:
     mailboxes: tuple[MailboxRecord, ...] = ()
     unresolved: tuple[Undecided, ...] = ()
     kept: tuple[Kept, ...] = ()
+    uncopied: tuple[Uncopied, ...] = ()
 
     @property
     def links(self) -> int:
@@ -54,6 +55,7 @@ def read_status(path: Path, left: str, right: str) -> PairStatus:
             tuple(state.mailboxes().values()),
             tuple(undecided(state)),
             tuple(state.kept()),
+            tuple(state.uncopied()),
         )
 
 

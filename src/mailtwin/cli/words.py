@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -36,7 +37,7 @@ from mailtwin.planner.operations import (
     Unresolved,
     Wait,
 )
-from mailtwin.state import Kept, RunRecord
+from mailtwin.state import Kept, RunRecord, Uncopied
 
 PHASES: Mapping[Phase, str] = {
     Phase.RESET: "pairing anew",
@@ -214,6 +215,26 @@ def undecided(one: Undecided) -> str:
     return f"{one.mailbox}: {message(one.ref)} of the {one.side.label} ({', '.join(known) or 'size unknown'}): {what}"
 
 
+def uncopied(one: Uncopied) -> str:
+    """Why a message was not copied, how often that was tried, and when it will be again."""
+    again = "again when something changed" if one.due is None else f"again after {local_time(one.due)}"
+    times = "once" if one.attempts == 1 else f"{one.attempts:,} times"
+    return (
+        f"{one.reason} (tried {times}, last {local_time(one.last)}; {again}, or with `mailtwin sync --retry`)"
+    )
+
+
+def uncopied_line(one: Uncopied) -> str:
+    """The same, with the message."""
+    known = one.message_id or ("size unknown" if one.size is None else size(one.size))
+    return f"{one.mailbox}: {message(one.ref)} of the {one.side.label} ({known}): {uncopied(one)}"
+
+
+def local_time(seconds: float) -> str:
+    """A moment for people, in their own time zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
 def resolved(decision: Decision | None, found: Sequence[Undecided]) -> str:
     """What follows from a decision, or which ones there are."""
     if not found:
@@ -344,15 +365,28 @@ def problem_line(problem: Problem) -> str:
     return f"{', '.join(who)}: {problem.error.message}" if who else problem.error.message
 
 
+KNOWN_SHOWN = 10
+"""So many known problems of one mailbox are listed by each run."""
+
+
 def problem_lines(problems: Iterable[Problem]) -> list[str]:
-    """All problems, grouped by mailbox, each hint once."""
+    """All problems, grouped by mailbox, each hint once; then the first of those that an earlier run told already."""
+    told = list(problems)
+    new = [problem for problem in told if not problem.known]
+    known = [problem for problem in told if problem.known]
+    return _grouped_lines(new, "problems", len(new)) + _grouped_lines(known, "known problems", KNOWN_SHOWN)
+
+
+def _grouped_lines(problems: Iterable[Problem], what: str, shown_max: int) -> list[str]:
     grouped: dict[str, list[Problem]] = {}
     for problem in problems:
         grouped.setdefault("" if problem.mailbox is None else str(problem.mailbox), []).append(problem)
     lines: list[str] = []
     for mailbox in sorted(grouped):
-        lines.append(f"problems in {mailbox}:" if mailbox else "problems:")
-        lines += [f"  {problem_line(problem)}" for problem in grouped[mailbox]]
+        lines.append(f"{what} in {mailbox}:" if mailbox else f"{what}:")
+        lines += [f"  {problem_line(problem)}" for problem in grouped[mailbox][:shown_max]]
+        more = len(grouped[mailbox]) - shown_max
+        lines += [f"  and {more:,} more, which `mailtwin status` shows"] if more > 0 else []
         hints = dict.fromkeys(problem.error.hint for problem in grouped[mailbox] if problem.error.hint)
         lines += [f"  hint: {hint}" for hint in hints]
     return lines

@@ -59,6 +59,7 @@ def build_pair(
     ask: Ask,
     *,
     approve_removals: bool = False,
+    retry: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Built:
     """The pair and its state's place. Touches neither network nor disk. Raises ConfigurationError."""
@@ -74,6 +75,7 @@ def build_pair(
         names=NameMap(settings.rename),
         select=selector(settings.include, settings.exclude),
         approve_removals=approve_removals,
+        retry=retry,
         keeping=Keeping(settings.quarantine_days, settings.quarantine_megabytes * 1024 * 1024),
     )
     directory = settings.state_dir or default_state_dir()

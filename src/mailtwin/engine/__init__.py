@@ -1,6 +1,6 @@
 """Observe, plan, execute, commit: the only place where planner, state and stores meet.
 
-In reading order: `pair`, `report`, `sync`, `mailbox`, `copying`, `known`, `guards`, `quarantine`, `putback`,
+In reading order: `pair`, `report`, `sync`, `mailbox`, `copying`, `backlog`, `known`, `guards`, `quarantine`, `putback`,
 `resolving`, `preview`; `verify` with `findings`, `matching` and `rewriting`; `explaining`.
 """
 

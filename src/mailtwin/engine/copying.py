@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mailtwin.errors import MailtwinError, MessageError, Scope
+from mailtwin.engine.backlog import Failure
+from mailtwin.errors import MailboxFullError, MailtwinError, MessageError, Scope
 from mailtwin.model import NO_FLAGS, Flags, MailboxName, Ref, Side, make_flags
 from mailtwin.model.flags import SYSTEM_FLAGS
 from mailtwin.planner import Attempt, Copy, CopyIntent, Link, StoreIntent
@@ -49,21 +50,13 @@ class Batch:
         return len(self.staged) >= BATCH_MESSAGES_MAX or self.size_bytes >= BATCH_BYTES_MAX
 
 
-@dataclass(frozen=True, slots=True)
-class CopyFailure:
-    """A message that was not copied, and why."""
-
-    ref: Ref
-    message_id: str
-    error: MailtwinError
-
-
 @dataclass(slots=True)
 class Copier:
     """Copies messages of one mailbox from `source` to the other side.
 
     `linked` holds the destination's refs that have an agreement already; `progress` is called after each batch.
-    `done` counts the messages that went through, `copied` those of them that are known to be stored.
+    `done` counts the messages that went through, `copied` those of them that are known to be stored. After `allowance`
+    failures, or when the destination takes no message at all, nothing more is copied.
     """
 
     state: State
@@ -73,18 +66,20 @@ class Copier:
     validity: str
     keep: Callable[[Flags], Flags]
     linked: set[Ref]
+    allowance: int
     progress: Callable[[], None]
-    failures: list[CopyFailure] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     done: int = 0
     copied: int = 0
     copied_bytes: int = 0
     _batch: Batch | None = None
     _halt: MailtwinError | None = None
+    _full: bool = False
 
     async def copy(self, operations: Sequence[Copy]) -> None:
         """Executes `operations`, all with this copier's source side. What failed is in `failures`.
 
-        Raises what is about more than one message: a full disk or mailbox, a server's wish to pause.
+        Raises what is about more than one message: a full disk, a mailbox that is gone, a server's wish to pause.
         """
         wanted = {operation.ref: operation for operation in operations}
         source = self.mailboxes[self.side]
@@ -94,6 +89,8 @@ class Copier:
                 self._stage(message, wanted[message.ref])
                 if self._batch is not None and self._batch.full:
                     await self._store()
+                if self._full or len(self.failures) >= self.allowance:
+                    break
             await self._store()
         finally:
             await messages.aclose()
@@ -110,15 +107,17 @@ class Copier:
         message_id = message.spool.fields["message-id"].decode("utf-8", "replace")[:998]
         if message.error is not None:
             message.spool.discard()
-            self.failures.append(CopyFailure(message.ref, message_id, message.error))
+            self.failures.append(Failure(message.ref, message.error, message_id))
             return
         assert self._batch is not None
         sent = self.keep(operation.flags)
         try:
             target = self._batch.delivery.stage(message, sent)
         except MessageError as error:
-            message.spool.discard()
-            self.failures.append(CopyFailure(message.ref, message_id, error))
+            spool = message.spool
+            who = spool.identity() if spool.digests else None
+            self.failures.append(Failure(message.ref, error, message_id, spool.size, who))
+            spool.discard()
             return
         intent = CopyIntent(
             source=self.side,
@@ -192,10 +191,15 @@ class Copier:
 
     def _fail(self, one: Staged, error: MailtwinError) -> None:
         """Notes why a message was not copied; what is about more than this message ends the copying."""
-        if error.scope > Scope.MESSAGE:
+        if isinstance(error, MailboxFullError):
+            if self._full:
+                return  # one says it for all
+            self._full = True
+        elif error.scope > Scope.MESSAGE:
             self._halt = error
             return
-        self.failures.append(CopyFailure(one.intent.ref, one.message_id, error))
+        intent = one.intent
+        self.failures.append(Failure(intent.ref, error, one.message_id, one.size, intent.identity))
 
 
 def agreed_when_sent(flags: Flags) -> Flags:

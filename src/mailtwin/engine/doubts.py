@@ -8,7 +8,7 @@ from mailtwin.engine.known import Known, count_forgotten
 from mailtwin.engine.pair import Pair
 from mailtwin.engine.report import Problem
 from mailtwin.errors import MailboxError, MessageError
-from mailtwin.model import MailboxName, Ref, Side
+from mailtwin.model import MailboxName, Side
 from mailtwin.planner import Base, CopyIntent, Plan, Straggler, Wait
 from mailtwin.stores.base import MailboxList
 
@@ -51,10 +51,9 @@ def _unresolved(name: MailboxName, intent: CopyIntent | Straggler, why: str) -> 
     return Problem(error, name, intent.source, intent.ref)
 
 
-def unreadable(name: MailboxName, side: Side, ref: Ref) -> Problem:
-    """A message that is there and cannot be identified."""
-    error = MessageError("the message cannot be read, so nobody can tell whether the other side has it")
-    return Problem(error, name, side, ref)
+def unreadable() -> MessageError:
+    """The error of a message that is there and cannot be identified."""
+    return MessageError("the message cannot be read, so nobody can tell whether the other side has it")
 
 
 def list_doubts(pair: Pair, lists: tuple[MailboxList, MailboxList]) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from mailtwin.engine.resolving import Undecided, undecided
 from mailtwin.model import MailboxName, Ref, Side
 from mailtwin.planner import CopyIntent, Link, StoreIntent, Straggler
-from mailtwin.state import Digest, HistoryEntry, Kept, State
+from mailtwin.state import Digest, HistoryEntry, Kept, State, Uncopied
 
 ENDS_MAX = 100
 """So many messages are followed for one question: a bad link in the chain must not lead through a whole mailbox."""
@@ -33,8 +33,8 @@ class Explanation:
     """One message: its ends on both sides, now or once, and all that the state knows of it.
 
     `link`: what both sides agree on. `copies`, `flag_change`: what was begun and not seen to end. `late`: copies that
-    were given up and may arrive, or did. `waiting`: what a person has to decide. `kept`: what was removed and can be
-    put back. `digests`: what was read of it last. `history`: oldest first.
+    were given up and may arrive, or did. `waiting`: what a person has to decide. `uncopied`: ends that could not be
+    copied. `kept`: what was removed and can be put back. `digests`: what was read of it last. `history`: oldest first.
     """
 
     mailbox: MailboxName
@@ -45,6 +45,7 @@ class Explanation:
     flag_change: StoreIntent | None = None
     late: tuple[Straggler, ...] = ()
     waiting: tuple[Undecided, ...] = ()
+    uncopied: tuple[Uncopied, ...] = ()
     kept: tuple[Kept, ...] = ()
     digests: tuple[tuple[Side, Digest], ...] = ()
     history: tuple[HistoryEntry, ...] = ()
@@ -127,13 +128,16 @@ class _Tracer:
         self.links = {(side, link.ref(side)): link for link in self.base.links for side in Side}
         self.digests = {side: self.state.digests(self.name, side) for side in Side}
         self.waiting = [one for one in undecided(self.state) if one.mailbox == self.name]
+        self.uncopied = {(one.side, one.ref): one for one in self.state.uncopied(self.name)}
         self.kept = [one for one in self.state.kept() if one.mailbox == self.name]
         self.last_reset = max(_resets(self.state, self.name), default=0)
 
     def knows(self, end: End) -> bool:
         """Whether anything at all is known of the message."""
         side, ref = end
-        return end in self.links or ref in self.digests[side] or bool(self._begun(end) or self._lines(end))
+        if end in self.links or end in self.uncopied or ref in self.digests[side]:
+            return True
+        return bool(self._begun(end) or self._lines(end))
 
     def explain_all(
         self, seeds: Iterable[End], message_id: str, lines: Sequence[HistoryEntry]
@@ -167,15 +171,20 @@ class _Tracer:
         waiting = tuple(one for one in self.waiting if (one.side, one.ref) in ends)
         valid = {side: self.base.validity(side) for side in Side}
         names = [*(line.message_id for line in history), *(digest.message_id for _, digest in digests)]
+        names += [
+            *(one.message_id for one in waiting),
+            *(self.uncopied[end].message_id for end in ends if end in self.uncopied),
+        ]
         return Explanation(
             mailbox=self.name,
-            message_id=next(filter(None, [*names, *(one.message_id for one in waiting)]), ""),
+            message_id=next(filter(None, names), ""),
             ends=tuple(sorted(ends, key=lambda end: (end[0], str(end[1])))),
             link=link,
             copies=tuple(dict.fromkeys(one for one in begun if isinstance(one, CopyIntent))),
             flag_change=next((one for one in begun if isinstance(one, StoreIntent)), None),
             late=tuple(dict.fromkeys(one for one in begun if isinstance(one, Straggler))),
             waiting=waiting,
+            uncopied=tuple(self.uncopied[end] for end in ends if end in self.uncopied),
             kept=tuple(
                 one for one in self.kept if (one.side, one.ref) in ends and one.validity == valid[one.side]
             ),

@@ -6,13 +6,15 @@ moment ago cannot tell yet, and listing it costs no round trip), and compared wi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mailtwin.engine.backlog import Backlog, is_due
 from mailtwin.engine.known import count_forgotten, in_pair
 from mailtwin.engine.pair import Pair
 from mailtwin.model import Listing, MailboxName, Side
 from mailtwin.planner import plan_messages
-from mailtwin.state import MailboxRecord, SaveSnapshot, Snapshot, State
+from mailtwin.state import MailboxRecord, SaveSnapshot, Snapshot, State, Uncopied
 from mailtwin.stores.base import MailboxList
 
 
@@ -30,13 +32,17 @@ class Glance:
 
 
 def glance(
-    pair: Pair, record: MailboxRecord | None, lists: tuple[MailboxList, MailboxList], name: MailboxName
+    pair: Pair,
+    record: MailboxRecord | None,
+    lists: tuple[MailboxList, MailboxList],
+    name: MailboxName,
+    uncopied: Iterable[Uncopied] = (),
 ) -> Glance:
-    """Compares the listed cursors with those of the moment when the mailbox was last in step.
+    """Compares the listed cursors with those of the moment when nothing was left to do but for what is `uncopied`.
 
-    With an open intent nothing is taken for unmoved: what became of it has to be looked at.
+    With an open intent, or a message that is to be tried again, nothing is taken for unmoved.
     """
-    if record is None or record.intents:
+    if record is None or record.intents or any(is_due(pair, one) for one in uncopied):
         return Glance(name, frozenset())
     unmoved = set()
     for side in Side:
@@ -60,13 +66,16 @@ async def is_still_in_step(pair: Pair, state: State, found: Glance) -> bool:
     if snapshot is None:
         return False
     base = state.base(name)
+    backlog = Backlog.of(pair, name, state.uncopied(name), set(), 0)
     async with pair.store(moved).open(pair.name_on(moved, name)) as mailbox:
         observed = in_pair(name, mailbox.name, await mailbox.observe())
+        changed = await backlog.look(moved, mailbox)
     rested = Listing(snapshot.listing(base.links), validity=base.validity(resting) or "")
     left, right = (rested, observed.listing) if resting is Side.LEFT else (observed.listing, rested)
-    plan = plan_messages(base, left, right, pair.policy)
+    plan = plan_messages(base, left, right, pair.policy, backlog.aside((left, right)))
+    changed += backlog.tidy((left, right), base)
     doubtful = not observed.listing.complete or count_forgotten(base, moved, observed.listing)
-    if plan or plan.unresolved() or doubtful:
+    if plan or plan.unresolved() or doubtful or changed:
         return False
     if observed.cursor is not None:
         cursor = pair.seal(name, observed.cursor)

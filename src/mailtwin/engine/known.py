@@ -90,6 +90,14 @@ class Known:
         who = self.identities[Side.LEFT].get(left) or self.identities[Side.RIGHT].get(right)
         return "" if who is None else who.message_id
 
+    def listings(self) -> tuple[Listing, Listing]:
+        """What the planner may know of both sides."""
+        return self.listing(Side.LEFT), self.listing(Side.RIGHT)
+
+    def is_numbered_as(self, base: Base) -> bool:
+        """Whether the refs that `base` knows are still those of the same messages on both sides."""
+        return all(base.validity(side) == self.observations[side].listing.validity for side in Side)
+
     def holds(self, side: Side, ref: Ref) -> bool:
         """Whether `ref` was there at the last look."""
         return ref in self.observations[side].listing.flags

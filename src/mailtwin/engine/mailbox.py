@@ -11,7 +11,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mailtwin.engine.copying import Copier, CopyFailure
+from mailtwin.engine.backlog import Backlog, Failure
+from mailtwin.engine.copying import Copier
 from mailtwin.engine.doubts import find_doubts, unreadable
 from mailtwin.engine.guards import refuse_implausible
 from mailtwin.engine.known import Known
@@ -63,6 +64,7 @@ from mailtwin.state import (
     DropStraggler,
     ForgetAll,
     Note,
+    Obstacle,
     ReplaceStraggler,
     SaveSnapshot,
     SetFlags,
@@ -99,7 +101,7 @@ class MailboxRun:
     name: MailboxName
     known: Known
     report: Reporter
-    aside: set[tuple[Side, Ref]] = field(default_factory=set)
+    backlog: Backlog
     problems: list[Problem] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     base: Base = field(default_factory=Base)
@@ -116,6 +118,7 @@ class MailboxRun:
         for _round in range(ROUNDS_MAX):
             await self.known.observe()
             self._learn_validities()
+            await self._look_at_backlog()
             plan = await self._plan()
             phase = self._possible(plan.first_phase())
             if not phase:
@@ -139,13 +142,14 @@ class MailboxRun:
     async def _plan(self) -> Plan:
         """Plans until the first phase needs more than knowledge and agreements."""
         while True:
-            plan = make_plan(self.pair, self.base, self.known, self.aside)
+            plan = make_plan(self.pair, self.base, self.known, self.backlog)
             phase = plan.first_phase()
             requests = only(Identify, phase)
             if requests:
                 for request in requests:
                     for ref in await self.known.identify(request):
-                        self._problem(unreadable(self.name, request.side, ref))
+                        self._remember(request.side, Failure(ref, unreadable()), Obstacle.IDENTITY)
+                self._commit(self.backlog.identified(self.known.identities))
             elif phase and all(
                 isinstance(op, Record | Adopt | Forget | Abandon | Hold | Reset) for op in phase
             ):
@@ -180,7 +184,7 @@ class MailboxRun:
                 yield ReplaceStraggler(straggler, held)
                 yield Note("hold", *ends(straggler.source.other, held.found), why)
             case Reset(side, old, new, why):
-                self.aside = {entry for entry in self.aside if entry[0] is not side}
+                self.backlog.forget_all()
                 yield ForgetAll()
                 yield Note("reset", None, None, f"{side.label}: {old} -> {new} ({why})")
                 for each in Side:
@@ -240,13 +244,14 @@ class MailboxRun:
             validity=destination.validity,
             keep=destination.vocabulary.without(self.known.ignored).keep,
             linked={link.ref(side.other) for link in self.base.links},
+            allowance=self.backlog.allowance(side),
             progress=progress,
         )
         try:
             await copier.copy(copies)
         finally:
             for failure in copier.failures:
-                self._set_aside(side, failure)
+                self._remember(side, failure)
         self.base = self.state.base(self.name)
 
     async def _store_flags(self, operations: Sequence[StoreFlags]) -> None:
@@ -307,9 +312,22 @@ class MailboxRun:
 
     # --- what does not work ----------------------------------------------------------------------------------------
 
-    def _set_aside(self, side: Side, failure: CopyFailure) -> None:
-        self.aside.add((side, failure.ref))
-        self._problem(Problem(failure.error, self.name, side, failure.ref, failure.message_id))
+    def _remember(self, side: Side, failure: Failure, obstacle: Obstacle | None = None) -> None:
+        """A message could not be copied; it rests from now on."""
+        known = (side, failure.ref) in self.backlog.known
+        self._commit(self.backlog.fail(side, failure, obstacle))
+        problem = Problem(failure.error, self.name, side, failure.ref, failure.message_id, known)
+        if (side, failure.ref) not in self.backlog.known:
+            self.problems.append(problem)
+        self.report(ProblemFound(problem))
+
+    async def _look_at_backlog(self) -> None:
+        """Forgets what needs no copy any more, and sees which of the others changed; unless all are renumbered."""
+        if self.known.is_numbered_as(self.base):
+            self._commit(self.backlog.tidy(self.known.listings(), self.base))
+            for side in Side:
+                self._commit(await self.backlog.look(side, self.known.mailboxes[side]))
+            self.backlog.tell(self.known)
 
     def _problem(self, problem: Problem) -> None:
         self.problems.append(problem)
@@ -342,21 +360,22 @@ class MailboxRun:
                 self.name,
             )
         )
-        return self._leave(in_step=False)
+        return self._leave(settled=False)
 
     def _finish(self, plan: Plan) -> MailboxResult:
+        self._commit(self.backlog.tidy(self.known.listings(), self.base))
         for problem in find_doubts(self.pair, self.name, self.base, self.known, plan):
             self._problem(problem)
-        return self._leave(in_step=not self.problems)
+        return self._leave(settled=not self.problems)
 
-    def _leave(self, in_step: bool) -> MailboxResult:
-        """Saves the cursors only of a mailbox that is in step: they vouch that nothing is left to do in it.
+    def _leave(self, settled: bool) -> MailboxResult:
+        """Saves the cursors only of a mailbox in step, but for what rests: they vouch that nothing is left to do in it.
 
         A side that drops a keyword is in step without it, as one that says beforehand that it cannot hold it; but
         whether it still drops it has to be looked at each time.
         """
-        self._commit([self._snapshot(side) if in_step else DropSnapshot(side) for side in Side])
-        return MailboxResult(self.name, in_step, self.counts)
+        self._commit([self._snapshot(side) if settled else DropSnapshot(side) for side in Side])
+        return MailboxResult(self.name, settled and not self.backlog.known, self.counts)
 
     def _snapshot(self, side: Side) -> Change:
         observed = self.known.observations[side]
@@ -366,10 +385,10 @@ class MailboxRun:
         return SaveSnapshot(Snapshot.of(side, cursor, observed.listing.flags, self.base.links))
 
 
-def make_plan(pair: Pair, base: Base, known: Known, aside: Iterable[tuple[Side, Ref]] = ()) -> Plan:
-    """The plan on what is known now. `aside`: see `plan_messages`."""
-    left, right = (known.listing(side) for side in Side)
-    return plan_messages(known.plain_base(base), left, right, pair.policy, frozenset(aside))
+def make_plan(pair: Pair, base: Base, known: Known, backlog: Backlog) -> Plan:
+    """The plan on what is known now, without copies of what rests."""
+    left, right = listings = known.listings()
+    return plan_messages(known.plain_base(base), left, right, pair.policy, backlog.aside(listings))
 
 
 def only(kind: type[Op], operations: Iterable[object]) -> list[Op]:

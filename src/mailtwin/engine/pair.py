@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -40,7 +41,8 @@ class Pair:
 
     `names` maps left names to right names; `select` says of a left name whether it takes part.
     `approve_removals` lets a plan through that the guard against implausible removals would stop.
-    `keeping` says what becomes of removed messages. `sleep` is the clock of every pause, in seconds.
+    `retry` tries at once what could not be copied before. `keeping` says what becomes of removed messages. `sleep` is
+    the clock of every pause, in seconds; `now` tells the time, in seconds since 1970.
     """
 
     left: Store
@@ -49,8 +51,10 @@ class Pair:
     names: NameMap = field(default_factory=NameMap)
     select: Callable[[MailboxName], bool] = every_mailbox
     approve_removals: bool = False
+    retry: bool = False
     keeping: Keeping = field(default_factory=Keeping)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    now: Callable[[], float] = time.time
 
     def store(self, side: Side) -> Store:
         """The store on `side`."""

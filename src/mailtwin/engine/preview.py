@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mailtwin.engine.backlog import Backlog, problems_of, summaries
 from mailtwin.engine.doubts import find_doubts, list_doubts, unreadable
 from mailtwin.engine.known import Known
 from mailtwin.engine.mailbox import make_plan, only
@@ -46,6 +47,7 @@ async def plan(pair: Pair, state: State | None, report: Reporter = ignore_events
                 if error.scope > Scope.MAILBOX:
                     raise
                 problems.append(Problem(error, name))
+        problems += problems_of(pair, state.uncopied() if state is not None else (), ())
         return PairPlan(survey.operations, tuple(planned), tuple(problems))
     finally:
         await close(pair)
@@ -77,23 +79,35 @@ class _Preview:
             return await self._settle(base, known)
 
     async def _settle(self, base: Base, known: Known) -> tuple[PlannedMailbox, list[Problem]]:
+        records = self.state.uncopied(self.name) if self.state is not None else []
+        backlog = Backlog.of(self.pair, self.name, records, set(), len(records))
+        if known.is_numbered_as(base):
+            backlog.tidy(known.listings(), base)
+            for side in Side:
+                await backlog.look(side, known.mailboxes[side])
+            backlog.tell(known)
         resets: list[Reset] = []
         while True:
-            found = make_plan(self.pair, base, known)
+            found = make_plan(self.pair, base, known, backlog)
             phase = found.first_phase()
             if only(Reset, phase):
                 resets += only(Reset, phase)
                 base = Base()
+                backlog.forget_all()
             elif only(Identify, phase):
                 for request in only(Identify, phase):
                     await known.identify(request)
             else:
                 problems = list(find_doubts(self.pair, self.name, base, known, found))
                 problems += [
-                    unreadable(self.name, side, ref) for side in Side for ref in known.nameless[side]
+                    Problem(unreadable(), self.name, side, ref)
+                    for side in Side
+                    for ref in known.nameless[side]
+                    if (side, ref) not in backlog.known
                 ]
                 found = replace(found, operations=(*resets, *found.operations))
-                return PlannedMailbox(self.name, found, not found and not problems), problems
+                in_step = not found and not problems and not backlog.known
+                return PlannedMailbox(self.name, found, in_step), problems
 
     async def _plan_new(self, missing: Side) -> tuple[PlannedMailbox, list[Problem]]:
         """A mailbox that one side does not have yet is planned against an empty one."""
@@ -116,6 +130,13 @@ async def check(pair: Pair, state: State | None) -> CheckReport:
             (f"{spelling} ({side.label})", why)
             for side in Side
             for spelling, why in survey.lists[side].problems.items()
+        ]
+        uncopied = [
+            one for one in (state.uncopied() if state is not None else ()) if pair.select(one.mailbox)
+        ]
+        problems += [
+            (str(name), f"{count} of its messages could not be copied; `mailtwin status` tells why")
+            for name, count in summaries(uncopied)
         ]
         return CheckReport(sides, tuple(rows), tuple(sorted(problems)))
     finally:

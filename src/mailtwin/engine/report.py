@@ -38,13 +38,17 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that kept the two sides from being in step, about a message, a mailbox or a side."""
+    """Something that kept the two sides from being in step, about a message, a mailbox or a side.
+
+    `known`: an earlier run told of it, and it rests or has not changed.
+    """
 
     error: MailtwinError
     mailbox: MailboxName | None = None
     side: Side | None = None
     ref: Ref | None = None
     message_id: str = ""
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,11 @@ class RunReport:
     def in_step(self) -> bool:
         """Whether both sides hold the same mail in all twinned mailboxes."""
         return not self.problems and all(result.in_step for result in self.mailboxes)
+
+    @property
+    def is_news(self) -> bool:
+        """Whether it is out of step for another reason than messages that earlier runs could not copy either."""
+        return not self.in_step and not (self.problems and all(problem.known for problem in self.problems))
 
     @property
     def exit_code(self) -> ExitCode:

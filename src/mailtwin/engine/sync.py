@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from mailtwin.engine.backlog import Backlog, Key, problems_of
 from mailtwin.engine.doubts import list_doubts
 from mailtwin.engine.glance import Glance, glance, is_still_in_step
 from mailtwin.engine.known import Known, in_pair
@@ -53,7 +54,7 @@ from mailtwin.planner import (
     RemoveMailbox,
     plan_mailboxes,
 )
-from mailtwin.state import EndAttempt, MailboxRecord, Note, State
+from mailtwin.state import EndAttempt, MailboxRecord, Note, State, Uncopied
 from mailtwin.stores.base import MailboxList
 
 CREATION_ROUNDS_MAX = 4
@@ -86,10 +87,12 @@ class Survey:
 
 @dataclass(slots=True)
 class Tally:
-    """What the attempts at one mailbox did, all together, and the problems that the last one left."""
+    """What the attempts at one mailbox did, all together, the messages that they could not copy, and the problems that
+    the last one left."""
 
     counts: Counts = field(default_factory=Counts)
     problems: list[Problem] = field(default_factory=list)
+    tried: set[Key] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -108,13 +111,19 @@ class PairRun:
     async def run(self) -> RunReport:
         """The whole run; the stores are closed afterwards, whatever happened."""
         try:
+            before = self._uncopied()
             await connect(self.pair, create=not self.state.has_links(), report=self.report)
             survey = await self._create_missing()
             await self._arrange(survey)
             await self._work(survey)
         finally:
             await close(self.pair)
-        return RunReport(tuple(self.results), tuple(self.problems))
+        new = self._uncopied() - before
+        uncopied = problems_of(self.pair, self.state.uncopied(), new)
+        return RunReport(tuple(self.results), (*self.problems, *uncopied))
+
+    def _uncopied(self) -> set[tuple[MailboxName, Key]]:
+        return {(one.mailbox, (one.side, one.ref)) for one in self.state.uncopied()}
 
     async def _survey(self) -> Survey:
         """Lists both sides, through lost connections."""
@@ -247,7 +256,10 @@ class PairRun:
     async def _work(self, survey: Survey) -> None:
         lacking = {operation.name for operation in self.refused}
         busy = [name for name in survey.twins if name not in survey.unchanged | lacking]
-        self.results += [MailboxResult(name, True, unchanged=True) for name in sorted(survey.unchanged)]
+        resting = {name for name, _key in self._uncopied()}
+        self.results += [
+            MailboxResult(name, name not in resting, unchanged=True) for name in sorted(survey.unchanged)
+        ]
         for index, name in enumerate(busy, 1):
             self._tell(MailboxStarted(name, index, len(busy)))
             tally = Tally()
@@ -276,7 +288,7 @@ class PairRun:
                     # Once only: after an attempt the listed cursors are old.
                     glanced = True
                     if await is_still_in_step(self.pair, self.state, found):
-                        return True
+                        return not self.state.uncopied(name)
                 return await self._attempt(name, tally)
             except NeedsReconnect as need:
                 await self._settle(name, need)
@@ -286,7 +298,9 @@ class PairRun:
     async def _attempt(self, name: MailboxName, tally: Tally) -> bool:
         """Opens the mailbox on both sides and brings it in step; whether it is."""
         async with open_both(self.pair, name) as (left, right):
-            attempt = MailboxRun(self.pair, self.state, name, Known((left, right)), self.report)
+            records, total = self.state.uncopied(name), self.state.count_uncopied()
+            backlog = Backlog.of(self.pair, name, records, tally.tried, total)
+            attempt = MailboxRun(self.pair, self.state, name, Known((left, right)), self.report, backlog)
             try:
                 return (await attempt.run()).in_step
             finally:
@@ -407,7 +421,13 @@ async def survey_pair(pair: Pair, state: State | None) -> Survey:
     created = {op.name for op in operations if isinstance(op, CreateMailbox)}
     twins = tuple(sorted(on_left & on_right | created))
     lists = (left, right)
+    uncopied: dict[MailboxName, list[Uncopied]] = {}
+    for one in state.uncopied() if state is not None else ():
+        uncopied.setdefault(one.mailbox, []).append(one)
     glances = {
-        name: glance(pair, None if name in created else records.get(name), lists, name) for name in twins
+        name: glance(
+            pair, None if name in created else records.get(name), lists, name, uncopied.get(name, ())
+        )
+        for name in twins
     }
     return Survey(lists, operations, twins, glances)

@@ -40,7 +40,7 @@ from mailtwin.errors import MailtwinError, Scope
 from mailtwin.model import Flags, Listing, MailboxName, Ref, Side, Vocabulary, format_flags
 from mailtwin.planner import Base, Removals
 from mailtwin.planner.merge import shared_flags
-from mailtwin.state import Digest, DropDigests, SaveDigests, State
+from mailtwin.state import Digest, DropDigests, SaveDigests, State, Uncopied
 from mailtwin.stores.base import DigestSpool, Look, Mailbox, MailboxList, Message, Spool, Store
 
 DIFFERENCES_MAX = 1_000
@@ -201,20 +201,22 @@ class Explanations:
     """What the state can tell of messages that are alone or cannot be read, each known by its side and ref.
 
     `twins`: the other end of what is agreed on. `waiting`: what a person has to decide. `begun`: copies that were begun
-    and not seen to end.
+    and not seen to end. `uncopied`: why a message could not be copied.
     """
 
     twins: Mapping[tuple[Side, Ref], Ref]
     waiting: Mapping[tuple[Side, Ref], Undecided]
     begun: frozenset[tuple[Side, Ref]]
+    uncopied: Mapping[tuple[Side, Ref], str]
 
     @classmethod
-    def of(cls, base: Base, waiting: Iterable[Undecided]) -> Explanations:
-        """From what is agreed on and begun in one mailbox, and what waits in it."""
+    def of(cls, base: Base, waiting: Iterable[Undecided], uncopied: Iterable[Uncopied]) -> Explanations:
+        """From what is agreed on and begun in one mailbox, what waits in it, and what could not be copied."""
         return cls(
             {(side, link.ref(side)): link.ref(side.other) for link in base.links for side in Side},
             {(one.side, one.ref): one for one in waiting},
             frozenset((intent.source, intent.ref) for intent in base.copies),
+            {(one.side, one.ref): one.reason for one in uncopied},
         )
 
 
@@ -254,7 +256,9 @@ class MailboxProof:
         )
         late = {(one.side, one.ref) for one in self.waiting if one.is_extra}
         matches = match(*sides, late)
-        known = Explanations.of(self._agreed(listings), self.waiting)
+        agreed, state = self._agreed(listings), self.whole.state
+        uncopied = state.uncopied(self.name) if state is not None and agreed.left_validity is not None else ()
+        known = Explanations.of(agreed, self.waiting, uncopied)
         short = [
             Finding(Kind.UNSEEN, str(self.name), side, why="not all of its messages are listed")
             for side in Side
@@ -414,6 +418,8 @@ class MailboxProof:
             return Kind.UNRESOLVED, f"{what}; `mailtwin resolve` decides"
         if end in known.begun:
             return Kind.MISSING, "its copy was begun and not seen to end; the next `mailtwin sync` settles it"
+        if end in known.uncopied:
+            return Kind.MISSING, f"it could not be copied: {known.uncopied[end]}"
         return Kind.MISSING, self.whole.why_alone(side, was_linked=end in known.twins)
 
     async def _reasons(self, mailboxes: tuple[Mailbox, Mailbox], matches: Iterable[Match]) -> dict[int, str]:

@@ -20,6 +20,7 @@ from mailtwin.state.changes import (
     DropSnapshot,
     DropStore,
     DropStraggler,
+    DropUncopied,
     EndAttempt,
     ForgetAll,
     Note,
@@ -27,11 +28,21 @@ from mailtwin.state.changes import (
     ReplaceStraggler,
     SaveDigests,
     SaveSnapshot,
+    SaveUncopied,
     SetFlags,
     SetValidity,
     Snapshot,
 )
-from mailtwin.state.records import CopyRecord, HistoryEntry, Kept, MailboxRecord, RunRecord, StragglerRecord
+from mailtwin.state.records import (
+    CopyRecord,
+    HistoryEntry,
+    Kept,
+    MailboxRecord,
+    Obstacle,
+    RunRecord,
+    StragglerRecord,
+    Uncopied,
+)
 from mailtwin.state.state import State, state_path
 
 __all__ = [
@@ -51,21 +62,25 @@ __all__ = [
     "DropSnapshot",
     "DropStore",
     "DropStraggler",
+    "DropUncopied",
     "EndAttempt",
     "ForgetAll",
     "HistoryEntry",
     "Kept",
     "MailboxRecord",
     "Note",
+    "Obstacle",
     "Remark",
     "ReplaceStraggler",
     "RunRecord",
     "SaveDigests",
     "SaveSnapshot",
+    "SaveUncopied",
     "SetFlags",
     "SetValidity",
     "Snapshot",
     "State",
     "StragglerRecord",
+    "Uncopied",
     "state_path",
 ]

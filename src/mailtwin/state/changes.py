@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from mailtwin.model import Flags, Ref, Side
 from mailtwin.planner.operations import Attempt, CopyIntent, Link, StoreIntent, Straggler
-from mailtwin.state.records import Kept
+from mailtwin.state.records import Kept, Uncopied
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class DropStore:
 
 @dataclass(frozen=True, slots=True)
 class ForgetAll:
-    """Drops all links, intents and snapshots of the mailbox, not the stragglers: its numbering changed."""
+    """Drops links, intents, snapshots and uncopied messages of the mailbox, not the stragglers: another numbering."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +191,21 @@ class DropKept:
     """A kept message is there again, or was there all the time; its file may go."""
 
     kept: Kept
+
+
+@dataclass(frozen=True, slots=True)
+class SaveUncopied:
+    """A message could not be copied; replaces what was known of its earlier attempts."""
+
+    uncopied: Uncopied
+
+
+@dataclass(frozen=True, slots=True)
+class DropUncopied:
+    """The message `ref` on `side` was copied, or is no more."""
+
+    side: Side
+    ref: Ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,5 +269,7 @@ Change: TypeAlias = (
     | AddKept
     | BeginRestore
     | DropKept
+    | SaveUncopied
+    | DropUncopied
     | Remark
 )

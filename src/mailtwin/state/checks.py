@@ -107,6 +107,7 @@ _RULES: tuple[tuple[str, str], ...] = (
             ("a late copy", "stragglers"),
             ("a digest", "digests"),
             ("a kept message", "kept"),
+            ("an uncopied message", "uncopied"),
             ("a line of history", "history"),
         )
     ),
@@ -120,6 +121,7 @@ _RULES: tuple[tuple[str, str], ...] = (
             ("begun changes of flags", "stores"),
             ("cursors", "snapshots"),
             ("late copies", "stragglers"),
+            ("uncopied messages", "uncopied"),
         )
     ),
     *(
@@ -136,6 +138,8 @@ _RULES: tuple[tuple[str, str], ...] = (
             ("the verdict about a late copy", "stragglers", "verdict", "0, 1, 2"),
             ("the side of a digest", "digests", "side", "0, 1"),
             ("the side of a kept message", "kept", "side", "0, 1"),
+            ("the side of an uncopied message", "uncopied", "side", "0, 1"),
+            ("what keeps a message from being copied", "uncopied", "obstacle", "0, 1, 2"),
         )
     ),
     (

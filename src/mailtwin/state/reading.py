@@ -20,7 +20,16 @@ from mailtwin.state.codec import (
     unpack_ref,
     unpack_text,
 )
-from mailtwin.state.records import CopyRecord, HistoryEntry, Kept, MailboxRecord, RunRecord, StragglerRecord
+from mailtwin.state.records import (
+    CopyRecord,
+    HistoryEntry,
+    Kept,
+    MailboxRecord,
+    Obstacle,
+    RunRecord,
+    StragglerRecord,
+    Uncopied,
+)
 
 _MAILBOXES = """
 SELECT name, links,
@@ -223,6 +232,41 @@ def _kept(row: tuple[Any, ...]) -> Kept:
     )
 
 
+def uncopied(connection: sqlite3.Connection, name: MailboxName | None) -> list[Uncopied]:
+    """Messages that could not be copied, by mailbox, side and ref."""
+    rows = connection.execute(
+        "SELECT name, side, ref, obstacle, reason, due, attempts, first, last, grounds, stamp, size, message_id,"
+        " identity_headers, identity_content, has_message_id"
+        " FROM uncopied JOIN mailboxes ON mailboxes.id = uncopied.mailbox"
+        " WHERE ?1 IS NULL OR name = ?1 ORDER BY name, side, ref",
+        (None if name is None else pack_name(name),),
+    )
+    return list(map(_uncopied, rows))
+
+
+def _uncopied(row: tuple[Any, ...]) -> Uncopied:
+    name, side, ref, obstacle, reason, due, attempts, first, last, grounds, stamp, size, message_id, *who = (
+        row
+    )
+    headers, content, has_message_id = who
+    return Uncopied(
+        mailbox=unpack_name(name),
+        side=Side(side),
+        ref=unpack_ref(ref),
+        reason=unpack_text(reason),
+        obstacle=Obstacle(obstacle),
+        due=due,
+        attempts=attempts,
+        first=first,
+        last=last,
+        grounds=unpack_text(grounds),
+        stamp=unpack_text(stamp),
+        size=size,
+        message_id=unpack_text(message_id),
+        identity=None if headers is None else Identity(headers, content, bool(has_message_id)),
+    )
+
+
 def runs(connection: sqlite3.Connection, limit: int) -> list[RunRecord]:
     """The last `limit` runs, newest first."""
     rows = connection.execute(
@@ -264,6 +308,8 @@ UNION SELECT name, iif(source = 0, ref, NULL), iif(source = 1, ref, NULL)
     FROM copies JOIN mailboxes ON mailboxes.id = mailbox WHERE message_id = :message_id
 UNION SELECT name, iif(source = 0, ref, found), iif(source = 1, ref, found)
     FROM stragglers JOIN mailboxes ON mailboxes.id = mailbox WHERE message_id = :message_id
+UNION SELECT name, iif(side = 0, ref, NULL), iif(side = 1, ref, NULL)
+    FROM uncopied JOIN mailboxes ON mailboxes.id = mailbox WHERE message_id = :message_id
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 
 from mailtwin.model import Flags, Identity, MailboxName, Ref, Side
 from mailtwin.planner.operations import CopyIntent, Straggler
@@ -82,6 +83,42 @@ class Kept:
     begun_validity: str | None = None
     target: Ref | None = None
     floor: int | None = None
+
+
+class Obstacle(Enum):
+    """What keeps a message from being copied."""
+
+    MESSAGE = 0
+    """It cannot be read, or is not taken."""
+    IDENTITY = 1
+    """It cannot be read so far that anybody could tell whether the other side has it."""
+    DESTINATION = 2
+    """The other side takes no message at all, as when it is full; this one was the first to be refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uncopied:
+    """A message that could not be copied: `ref` on `side`, the `obstacle` and the `reason` in words.
+
+    `attempts` were made between `first` and `last`; the next one is `due` (None: not before something changed). Times
+    are in seconds since 1970. `grounds`: what it was tried against; `stamp`: what its store tells of it
+    (`stores.base.Look`; "" when it was not asked). `size` in bytes, `message_id` and `identity` as far as it was read.
+    """
+
+    mailbox: MailboxName
+    side: Side
+    ref: Ref
+    reason: str
+    obstacle: Obstacle = Obstacle.MESSAGE
+    due: float | None = None
+    attempts: int = 1
+    first: float = 0.0
+    last: float = 0.0
+    grounds: str = ""
+    stamp: str = ""
+    size: int | None = None
+    message_id: str = ""
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,15 @@ from mailtwin.planner.operations import Base
 from mailtwin.state import checks, database, reading
 from mailtwin.state.changes import Change, Digest, Remark, Snapshot
 from mailtwin.state.codec import pack_name, pack_ref, pack_text, unpack_text
-from mailtwin.state.records import CopyRecord, HistoryEntry, Kept, MailboxRecord, RunRecord, StragglerRecord
+from mailtwin.state.records import (
+    CopyRecord,
+    HistoryEntry,
+    Kept,
+    MailboxRecord,
+    RunRecord,
+    StragglerRecord,
+    Uncopied,
+)
 from mailtwin.state.writing import Transaction, forget_all, write
 
 RUNS_MAX = 200
@@ -231,6 +239,16 @@ class State:
         """Copies that were given up and may arrive, or did, of one mailbox or of all."""
         with self._reading() as connection:
             return reading.stragglers(connection, name)
+
+    def uncopied(self, name: MailboxName | None = None) -> list[Uncopied]:
+        """Messages that could not be copied, of one mailbox or of all, by mailbox."""
+        with self._reading() as connection:
+            return reading.uncopied(connection, name)
+
+    def count_uncopied(self) -> int:
+        """How many messages of all mailboxes could not be copied."""
+        with self._reading() as connection:
+            return int(connection.execute("SELECT count(*) FROM uncopied").fetchone()[0])
 
     # --- the quarantine ----------------------------------------------------------------------------------------------
 

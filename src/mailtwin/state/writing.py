@@ -25,17 +25,19 @@ from mailtwin.state.changes import (
     DropSnapshot,
     DropStore,
     DropStraggler,
+    DropUncopied,
     EndAttempt,
     ForgetAll,
     Note,
     ReplaceStraggler,
     SaveDigests,
     SaveSnapshot,
+    SaveUncopied,
     SetFlags,
     SetValidity,
 )
 from mailtwin.state.codec import Stored, pack_flags, pack_ref, pack_text
-from mailtwin.state.records import Kept
+from mailtwin.state.records import Kept, Uncopied
 
 DETAIL_CHARS_MAX = 2_000
 """One line of history: a server's refusal may be quoted in it, a page of HTML need not be."""
@@ -261,8 +263,8 @@ def _drop_stores(transaction: Transaction, changes: Sequence[DropStore]) -> int:
 
 
 def forget_all(transaction: Transaction, _changes: Sequence[ForgetAll] = ()) -> int:
-    """Deletes all links, intents and snapshots of the mailbox; returns minus the number of links."""
-    for table in ("copies", "stores", "snapshots", "deviations"):
+    """Deletes all links, intents, snapshots and uncopied messages of the mailbox; returns minus the number of links."""
+    for table in ("copies", "stores", "snapshots", "deviations", "uncopied"):
         transaction.many(f"DELETE FROM {table} WHERE mailbox = ?", [()])
     return -transaction.many("DELETE FROM links WHERE mailbox = ?", [()])
 
@@ -349,6 +351,45 @@ def _drop_kept(transaction: Transaction, changes: Sequence[DropKept]) -> int:
     return 0
 
 
+def _save_uncopied(transaction: Transaction, changes: Sequence[SaveUncopied]) -> int:
+    transaction.many(
+        "INSERT OR REPLACE INTO uncopied (mailbox, side, ref, obstacle, reason, due, attempts, first, last, grounds,"
+        " stamp, size, message_id, identity_headers, identity_content, has_message_id)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (_uncopied_row(change.uncopied) for change in changes),
+    )
+    return 0
+
+
+def _uncopied_row(one: Uncopied) -> tuple[Stored | float | None, ...]:
+    who = one.identity
+    return (
+        one.side.value,
+        pack_ref(one.ref),
+        one.obstacle.value,
+        pack_text(one.reason[:DETAIL_CHARS_MAX]),
+        one.due,
+        one.attempts,
+        one.first,
+        one.last,
+        pack_text(one.grounds[:DETAIL_CHARS_MAX]),
+        pack_text(one.stamp),
+        one.size,
+        pack_text(one.message_id[:MESSAGE_ID_CHARS_MAX]),
+        None if who is None else who.headers,
+        None if who is None else who.content,
+        None if who is None else who.has_message_id,
+    )
+
+
+def _drop_uncopied(transaction: Transaction, changes: Sequence[DropUncopied]) -> int:
+    transaction.many(
+        "DELETE FROM uncopied WHERE mailbox = ? AND side = ? AND ref = ?",
+        ((change.side.value, pack_ref(change.ref)) for change in changes),
+    )
+    return 0
+
+
 def _write_notes(transaction: Transaction, changes: Sequence[Note]) -> int:
     run, at = transaction.run, transaction.at
     transaction.many(
@@ -418,6 +459,8 @@ _TABLE: tuple[tuple[int, type, Callable[[Transaction, Sequence[Any]], int]], ...
     (5, AddKept, _add_kept),
     (5, BeginRestore, _begin_restores),
     (5, DropKept, _drop_kept),
+    (5, SaveUncopied, _save_uncopied),
+    (5, DropUncopied, _drop_uncopied),
     (5, Note, _write_notes),
     (6, SaveSnapshot, _save_snapshots),
     (6, DropSnapshot, _drop_snapshots),

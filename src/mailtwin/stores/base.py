@@ -354,6 +354,13 @@ class Store(ABC):
     async def close(self) -> None:
         """Lets go politely; may be called twice and after any error."""
 
+    def limits(self) -> str:
+        """What the connected store says beforehand of the messages that it takes; "" when it says nothing.
+
+        A message that it refused may be taken once this is another text.
+        """
+        return ""
+
     def describe(self) -> tuple[str, ...]:
         """What a person wants to know of the connected store, line by line; the address first."""
         return (self.address,)

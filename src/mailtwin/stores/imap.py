@@ -19,6 +19,7 @@ from mailtwin.imap.commands import Taken
 from mailtwin.model import MailboxName, UidSet
 from mailtwin.model.limits import MAILBOXES_MAX
 from mailtwin.stores.base import Mailbox, MailboxInfo, MailboxList, Store
+from mailtwin.stores.imap_delivery import append_limit
 from mailtwin.stores.imap_mailbox import CURSOR_ITEMS, ImapMailbox, cursor_of
 from mailtwin.stores.imap_names import NameProblem, Namespace
 
@@ -67,6 +68,11 @@ class ImapStore(Store):
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    def limits(self) -> str:
+        """The largest message (RFC 7889), where the server tells it for all mailboxes."""
+        size_max = append_limit(self.session.state.capabilities)
+        return "" if size_max is None else f"APPENDLIMIT={size_max}"
 
     def describe(self) -> tuple[str, ...]:
         """The address, what the server calls itself, and what it can do."""

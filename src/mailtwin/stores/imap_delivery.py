@@ -10,10 +10,21 @@ from itertools import pairwise
 from typing import Protocol, cast
 
 from mailtwin.client import Result, Session
-from mailtwin.errors import MailboxError, MailtwinError, MessageError, Scope
+from mailtwin.errors import (
+    MailboxError,
+    MailboxFullError,
+    MailtwinError,
+    MessageError,
+    MessageRefusedError,
+    Scope,
+)
 from mailtwin.imap import commands as c
+from mailtwin.imap.quirks import throttle_in
 from mailtwin.model import Flags, UidSet
 from mailtwin.stores.base import Delivery, Message, Outcome, Spool, Stored, Target, Unknown
+
+_LASTING = frozenset({"TOOBIG", "CANNOT"})
+"""Response codes of a NO that holds as long as message and server are what they are (RFC 4469, RFC 5530)."""
 
 
 class Destination(Protocol):
@@ -46,7 +57,7 @@ class ImapDelivery(Delivery):
     def stage(self, message: Message, flags: Flags) -> Target:
         """Checks the server's size limit (RFC 7889) before anything is uploaded."""
         if self._size_max is not None and message.spool.size > self._size_max:
-            raise MessageError(
+            raise MessageRefusedError(
                 f"the message has {message.spool.size} bytes; the server takes {self._size_max} at most"
             )
         self._staged.append((message, flags))
@@ -92,14 +103,24 @@ class ImapDelivery(Delivery):
         return Stored(uid)
 
     def _refusal(self, result: Result) -> MailtwinError:
-        """What a refused APPEND means: a pause (rule R16), a full mailbox or one that is gone, or just this message."""
-        mailbox = self._mailbox
+        """What a refused APPEND means: a pause (rule R16), a full mailbox or one that is gone, or just this message.
+
+        A LIMIT that asks for no pause is one on this message (RFC 5530, section 3); BAD and the codes of `_LASTING`
+        are said of the message for ever (rule R17), any other NO may be said of the moment.
+        """
+        mailbox, status = self._mailbox, result.status
+        assert status is not None
+        code = "" if result.code is None else result.code.name
         error = result.error(mailbox.session.endpoint.host, mailbox=mailbox.spelling)
-        if error is not None and error.scope > Scope.MAILBOX:
+        is_of_message = code == "LIMIT" and throttle_in(status.text) is None
+        if error is not None and error.scope > Scope.MAILBOX and not is_of_message:
             return error
-        if result.code is not None and result.code.name in ("OVERQUOTA", "TRYCREATE"):
+        if code == "OVERQUOTA":
+            return MailboxFullError(f"{mailbox.spelling}: the server takes no message: {result.text}")
+        if code == "TRYCREATE":
             return MailboxError(f"{mailbox.spelling}: the server takes no message: {result.text}")
-        return MessageError(f"the server refused the message: {result.text}")
+        kind = MessageRefusedError if status.word == "BAD" or code in _LASTING else MessageError
+        return kind(f"the server refused the message: {result.text or 'it gave no reason'}")
 
     async def abort(self) -> None:
         """Lets the spools go."""

@@ -16,7 +16,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 
-from mailtwin.errors import MailboxError, MessageError, NoMailboxError, StoreMissingError, UnreachableError
+from mailtwin.errors import (
+    MailboxError,
+    MailtwinError,
+    MessageError,
+    NoMailboxError,
+    StoreMissingError,
+    UnreachableError,
+)
 from mailtwin.model import (
     INBOX,
     NO_FLAGS,
@@ -68,7 +75,8 @@ class Manners:
     """What the server behind a `MemoryStore` is like; the defaults are a good server.
 
     `answer(n)` says how the n-th message stored through this store ends (n counts from 0 over all batches).
-    `refusal(data)` gives the reason why the server does not take these bytes, or "". `cursors`: whether it can tell
+    `refusal(data)` gives the reason why the server does not take these bytes, or "". It is said with the error
+    `refuses_with`. `limits`: what it says of that beforehand. `cursors`: whether it can tell
     that nothing changed. `creates_parents`: whether creating `A/B` makes `A` a mailbox too. `chunk_size`: in which
     pieces bodies arrive. `is_mute()`: whether it does not say who this message is, this time, when it is asked.
     `is_short()`: whether it breaks off in the middle of this listing. `empties`: a mailbox that is made anew
@@ -84,6 +92,8 @@ class Manners:
     is_mute: Callable[[], bool] = lambda: False
     is_short: Callable[[], bool] = lambda: False
     empties: bool = False
+    refuses_with: type[MailtwinError] = MessageError
+    limits: str = ""
 
 
 def always(answer: Answer) -> Callable[[int], Answer]:
@@ -177,6 +187,9 @@ class MemoryStore(Store):
     async def close(self) -> None:
         self._connected = False
 
+    def limits(self) -> str:
+        return self.manners.limits
+
     async def mailboxes(self) -> MailboxList:
         self.require_connection()
         return MailboxList(
@@ -232,7 +245,8 @@ class MemoryStore(Store):
         self._account.stored += 1
         reason = self.manners.refusal(message.data)
         if reason or answer is Answer.REFUSED:
-            return Refused(MessageError(f"the server does not take the message: {reason or 'it says no'}"))
+            kind = self.manners.refuses_with
+            return Refused(kind(f"the server does not take the message: {reason or 'it says no'}"))
         if name not in self._account.boxes:
             return Refused(MailboxError(f"there is no mailbox {name}"))
         return self._end(name, message, answer)

@@ -68,6 +68,10 @@ class InterruptingStore(Store):
         """See `Store`."""
         await self.store.close()
 
+    def limits(self) -> str:
+        """See `Store`."""
+        return self.store.limits()
+
     async def mailboxes(self) -> MailboxList:
         """See `Store`."""
         return await self.store.mailboxes()

@@ -121,7 +121,8 @@ class Mailtwin(Tool):
         pass
 
     def arguments(self) -> list[str]:
-        return [self.path() or self.program, "sync", "--quiet", *self._sides()]
+        # The hours that mailtwin leaves between attempts at a refused message do not pass in a trial.
+        return [self.path() or self.program, "sync", "--quiet", "--retry", *self._sides()]
 
     def environ(self) -> dict[str, str]:
         source = str(Path(mailtwin.__file__).parent.parent)

@@ -1,0 +1,274 @@
+"""The messages of one mailbox that could not be copied: which of them rest, and when each is tried again.
+
+No message is sent, or asked for, again and again for ever (rule R17). What its destination will not take as it is waits
+until something changed: the message itself, what the destination says of its limits, mailtwin, or a person's mind
+(`--retry`). Any other trouble may pass: the next two runs try again, then each attempt comes after twice the time, up
+to a week. Every run tells of all of them, of known trouble apart from new.
+
+To the planner what rests is set aside: not to be copied, and still recognised when somebody brought it to the other
+side by hand.
+
+A side that refuses a thousand messages of a mailbox, or says that it is full, refuses the mailbox: nothing is sent to
+it until one of those is due. Read next: `mailtwin.state.records.Uncopied`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from mailtwin.engine.known import Known
+from mailtwin.engine.pair import Pair, ends
+from mailtwin.engine.report import Problem
+from mailtwin.errors import MailboxFullError, MailtwinError, MessageError, MessageRefusedError, Retry
+from mailtwin.model import ANY_SIZE, Identity, Listing, MailboxName, Ref, Side, SizeRange
+from mailtwin.planner import Base
+from mailtwin.state import Change, DropUncopied, Note, Obstacle, SaveUncopied, Uncopied
+from mailtwin.stores.base import Mailbox
+
+ATTEMPTS_AT_ONCE = 3
+"""So many runs in a row try, since most troubles pass."""
+
+RETRY_S_FIRST = 3600.0
+"""The attempt after those comes so many seconds later."""
+
+RETRY_S_MAX = 7 * 24 * 3600.0
+"""The longest time between two attempts, in seconds."""
+
+UNCOPIED_MAX = 1_000
+"""So many messages of one mailbox and side are remembered; a destination that refuses more takes nothing at all."""
+
+UNCOPIED_TOTAL_MAX = 20_000
+"""So many are remembered of one pair: a hostile server must not fill the disk with the names of what it refuses."""
+
+HINT_RETRY = "`mailtwin sync --retry` tries again at once"
+
+Key = tuple[Side, Ref]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One attempt that failed: the message `ref`, as far as it was read, and why."""
+
+    ref: Ref
+    error: MailtwinError
+    message_id: str = ""
+    size: int | None = None
+    identity: Identity | None = None
+
+
+def due_after(attempts: int, *, lasting: bool, now_s: float) -> float | None:
+    """When a message whose `attempts`-th attempt failed at `now_s` is tried again, in seconds since 1970; None: not
+    before something changed."""
+    if lasting:
+        return None
+    doublings = min(attempts - ATTEMPTS_AT_ONCE, 30)
+    return now_s if doublings < 0 else now_s + min(RETRY_S_FIRST * 2**doublings, RETRY_S_MAX)
+
+
+@lru_cache(maxsize=1)
+def program_version() -> str:
+    """The version of mailtwin; "" where it is not installed. Looked up late: few runs need it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("mailtwin")
+    except PackageNotFoundError:
+        return ""
+
+
+def grounds_of(pair: Pair, side: Side) -> str:
+    """What a message on `side` is tried against; both sides have to be connected."""
+    return f"{program_version()} {pair.store(side.other).limits()}".rstrip()
+
+
+def is_due(pair: Pair, one: Uncopied) -> bool:
+    """Whether the message is to be tried again now; both sides have to be connected."""
+    now_s = pair.now()
+    is_time = one.due is not None and one.due <= now_s
+    # A clock that was set back must not keep a message resting for years.
+    return pair.retry or is_time or one.last > now_s or one.grounds != grounds_of(pair, one.side)
+
+
+@dataclass(slots=True)
+class Backlog:
+    """The uncopied messages of the mailbox `name`, while it is open.
+
+    `tried`: those whose attempt failed in this run; they rest until the next one. `room`: how many more than are known
+    may be remembered. What the methods return has to be committed.
+    """
+
+    pair: Pair
+    name: MailboxName
+    known: dict[Key, Uncopied]
+    tried: set[Key] = field(default_factory=set)
+    room: int = UNCOPIED_TOTAL_MAX
+    _asked: set[Key] = field(default_factory=set)
+    _changed: set[Key] = field(default_factory=set)
+    _sizes: dict[Key, SizeRange] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, pair: Pair, name: MailboxName, records: Iterable[Uncopied], tried: set[Key], total: int
+    ) -> Backlog:
+        """From what the state holds of this mailbox, and how many it holds of all."""
+        known = {(one.side, one.ref): one for one in records}
+        return cls(pair, name, known, tried, max(0, UNCOPIED_TOTAL_MAX - total))
+
+    # --- what rests --------------------------------------------------------------------------------------------------
+
+    def rests(self, key: Key) -> bool:
+        """Whether this message is not to be tried now."""
+        if key in self.tried:
+            return True
+        one = self.known.get(key)
+        return one is not None and key not in self._changed and not is_due(self.pair, one)
+
+    def allowance(self, side: Side) -> int:
+        """How many messages of `side` may fail before copying them ends; 0: nothing is to be copied from it now."""
+        resting = [one for key, one in self.known.items() if key[0] is side and self.rests(key)]
+        if any(one.obstacle is Obstacle.DESTINATION for one in resting):
+            return 0
+        return max(0, UNCOPIED_MAX - len(resting))
+
+    def aside(self, listings: Sequence[Listing]) -> frozenset[Key]:
+        """What is not to be copied now: all messages of a side whose other side takes none."""
+        if not (self.known or self.tried):
+            return frozenset()
+        blocked = [side for side in Side if not self.allowance(side)]
+        resting = {key for key in self.known.keys() | self.tried if self.rests(key)}
+        return frozenset(resting.union((side, ref) for side in blocked for ref in listings[side].flags))
+
+    def tell(self, known: Known) -> None:
+        """Says who the messages are that were read before, and who rests because nobody can tell: nobody has to ask."""
+        for (side, ref), one in self.known.items():
+            if one.identity is not None:
+                known.identities[side][ref] = one.identity
+            elif one.obstacle is Obstacle.IDENTITY and self.rests((side, ref)):
+                known.nameless[side][ref] = self._sizes.get((side, ref), ANY_SIZE)
+
+    # --- what becomes of them ----------------------------------------------------------------------------------------
+
+    def fail(self, side: Side, failure: Failure, obstacle: Obstacle | None = None) -> list[Change]:
+        """An attempt failed. Beyond the limits it is not remembered, and counts for this run only."""
+        key, error, now_s = (side, failure.ref), failure.error, self.pair.now()
+        before = self.known.get(key)
+        self.tried.add(key)
+        if before is None and self.room <= 0:
+            return []
+        self.room -= before is None
+        if obstacle is None:
+            is_full = isinstance(error, MailboxFullError)
+            obstacle = Obstacle.DESTINATION if is_full else Obstacle.MESSAGE
+        attempts = 1 if before is None else before.attempts + 1
+        one = Uncopied(
+            mailbox=self.name,
+            side=side,
+            ref=failure.ref,
+            reason=error.message,
+            obstacle=obstacle,
+            due=due_after(attempts, lasting=error.retry is Retry.NEVER, now_s=now_s),
+            attempts=attempts,
+            first=now_s if before is None else before.first,
+            last=now_s,
+            grounds=grounds_of(self.pair, side),
+            stamp="" if before is None else before.stamp,
+            size=failure.size if failure.size is not None or before is None else before.size,
+            message_id=failure.message_id or ("" if before is None else before.message_id),
+            identity=failure.identity or (None if before is None else before.identity),
+        )
+        self.known[key] = one
+        self._asked.discard(key)
+        if before is not None and before.reason == one.reason:
+            return [SaveUncopied(one)]
+        return [SaveUncopied(one), Note("not-copied", *ends(side, one.ref), one.reason, one.message_id)]
+
+    def tidy(self, listings: Sequence[Listing], base: Base) -> list[Change]:
+        """Forgets what is linked now, is certainly no longer there, or is not to be copied any more."""
+        if not self.known:
+            return []
+        linked = {(side, link.ref(side)) for link in base.links for side in Side}
+        gone = [
+            (side, ref)
+            for side, ref in self.known
+            if (side, ref) in linked
+            or (ref not in listings[side].flags and listings[side].lacks(ref))
+            or not self._may_leave(side, ref)
+        ]
+        return self._forget(gone)
+
+    def _may_leave(self, side: Side, ref: Ref) -> bool:
+        is_copy = self.known[side, ref].obstacle is not Obstacle.IDENTITY
+        return self.pair.policy.direction.may_change(side.other) or not is_copy
+
+    def identified(self, identities: Sequence[Collection[Ref]]) -> list[Change]:
+        """Forgets what could not be identified and now is."""
+        return self._forget(
+            [
+                (side, ref)
+                for (side, ref), one in self.known.items()
+                if one.obstacle is Obstacle.IDENTITY and ref in identities[side]
+            ]
+        )
+
+    def _forget(self, keys: Iterable[Key]) -> list[Change]:
+        found = list(keys)
+        for key in found:
+            del self.known[key]
+            self.room += 1
+        return [DropUncopied(side, ref) for side, ref in found]
+
+    def forget_all(self) -> None:
+        """All messages are numbered anew."""
+        self.known.clear()
+        self.tried.clear()
+
+    async def look(self, side: Side, mailbox: Mailbox) -> list[Change]:
+        """Asks `side`, without reading, whether one of its messages is another than when it was tried: then it is due.
+
+        Each is asked about once after each attempt. Raises what `Mailbox.look` raises.
+        """
+        asked = [key for key in self.known if key[0] is side and key not in self._asked]
+        if not asked:
+            return []
+        self._asked.update(asked)
+        looks = await mailbox.look([ref for _, ref in asked])
+        changes: list[Change] = []
+        for key in asked:
+            look, one = looks.get(key[1]), self.known[key]
+            if look is None:
+                continue
+            self._sizes[key] = look.sizes
+            if look.stamp in ("", one.stamp):
+                continue
+            if one.stamp and key not in self.tried:
+                self._changed.add(key)
+            self.known[key] = replace(one, stamp=look.stamp)
+            changes.append(SaveUncopied(self.known[key]))
+        return changes
+
+
+def problem_of(one: Uncopied, *, known: bool) -> Problem:
+    """What a run tells of an uncopied message. `known`: an earlier run told it already."""
+    kind = MessageRefusedError if one.due is None else MessageError
+    return Problem(
+        kind(one.reason, hint=HINT_RETRY), one.mailbox, one.side, one.ref, one.message_id, known=known
+    )
+
+
+def problems_of(
+    pair: Pair, records: Iterable[Uncopied], new: Collection[tuple[MailboxName, Key]]
+) -> list[Problem]:
+    """All uncopied messages of the mailboxes that take part; `new`: those that this run was the first to meet."""
+    return [
+        problem_of(one, known=(one.mailbox, (one.side, one.ref)) not in new)
+        for one in records
+        if pair.select(one.mailbox)
+    ]
+
+
+def summaries(records: Iterable[Uncopied]) -> list[tuple[MailboxName, int]]:
+    """How many messages of each mailbox are uncopied, by mailbox."""
+    return sorted(Counter(one.mailbox for one in records).items())
