@@ -4,6 +4,7 @@ server, nothing on the other side is lost, and the next run with a server in its
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 import tracemalloc
@@ -17,7 +18,7 @@ import pytest
 from tests.engine.test_sync import World, message
 
 from mailtwin.client import Credentials, Endpoint, Secret
-from mailtwin.engine import sync
+from mailtwin.engine import Pair, sync
 from mailtwin.engine.report import RunReport
 from mailtwin.errors import ExitCode, MailtwinError
 from mailtwin.model import INBOX, MailboxName, Side
@@ -25,6 +26,8 @@ from mailtwin.planner import Direction, Policy
 from mailtwin.state import State
 from mailtwin.stores.imap import ImapStore
 from mailtwin.stores.maildir import MaildirStore
+from mailtwin.testing.simmail import SimMail
+from mailtwin.testing.simserver import SimServer
 
 Answer = Callable[[str], Iterable[bytes]]
 """What is sent for a command, given its line without the tag; the tagged OK comes after it, if it ends."""
@@ -342,3 +345,35 @@ async def test_hostile_names_are_refused_by_name_and_the_rest_goes_on(
     assert all(path.is_relative_to(root) for path in beside.rglob("*") if path.is_file())
     assert {path.name for path in beside.iterdir()} == {"down"}
     assert {MailboxName(("Work",)), MailboxName(("work",))} <= {result.name for result in report.mailboxes}
+
+
+async def test_an_odd_maildir_harms_no_server_and_stops_nothing(tmp_path: Path) -> None:
+    """Directories, links and pipes that somebody put into a Maildir, on their way to a server."""
+    root, secret = tmp_path / "mail", tmp_path / "secret"
+    for box in ("", ".Good", ".\x1b[31m", ".a*b", ".Link to nowhere", ".Bait"):
+        for part in ("cur", "new", "tmp"):
+            (root / box / part).mkdir(parents=True)
+    (root / ".Bait" / "cur").rmdir()
+    for part in ("cur", "new", "tmp"):
+        (secret / part).mkdir(parents=True)
+    (secret / "cur" / "1.secret:2,").write_bytes(b"Subject: secret\n\nx\n")
+    (root / ".Bait" / "cur").symlink_to(secret / "cur")
+    (root / ".circle").symlink_to(".circle")
+    (root / ".Good" / "cur" / "1.bait:2,").symlink_to(secret / "cur" / "1.secret:2,")
+    os.mkfifo(root / ".Good" / "cur" / "2.pipe:2,")
+    (root / ".Good" / "cur" / "3.good:2,").write_bytes(b"Subject: good\n\nx\n")
+    server_mail = SimMail()
+    account = server_mail.add_account("alice", "secret")
+    async with SimServer(server_mail) as server:
+        endpoint = Endpoint("127.0.0.1", server.port, "plain")
+        right = ImapStore(endpoint, lambda: Credentials("alice", Secret("secret")), "alice")
+        left = MaildirStore(root)
+        with State.open(tmp_path / "state.db", left=left.address, right="right", now=time.time) as state:
+            report = await sync(Pair(left, right), state)
+    told = " ".join(f"{problem.mailbox} {problem.ref} {problem.error.message}" for problem in report.problems)
+    for word in ("1.bait", "2.pipe", ".Bait", "control character", "wildcard"):
+        assert word in told, word
+    assert account["Good"].bodies() == [b"Subject: good\r\n\r\nx\r\n"]
+    held = [body for name in account.names() for body in account[name].bodies()]
+    assert not any(b"secret" in body for body in held)
+    assert (secret / "cur" / "1.secret:2,").exists()
