@@ -36,6 +36,13 @@ _KERNEL_WITH_SYNCFS_ERRORS = (5, 8)
 _T = TypeVar("_T")
 
 
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Writes all of `data`. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
 def make_durable(files: Sequence[Path], directory: Path) -> dict[Path, OSError]:
     """Makes the contents of `files`, all on the file system of `directory`, durable; the errors by file.
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from mailtwin.errors import MailboxError, MailtwinError, StorageError
 from mailtwin.model import Flags
 from mailtwin.stores.base import Delivery, Message, Outcome, Refused, Spool, Stored, Target, Unknown
-from mailtwin.stores.durable import make_durable, off_loop, storage_error, sync_directory
+from mailtwin.stores.durable import make_durable, off_loop, storage_error, sync_directory, write_all
 from mailtwin.stores.line_endings import CrlfFinder, LfWriter, to_file
 from mailtwin.stores.maildir_names import VERBATIM, UniqueNames, info_with
 
@@ -34,13 +34,6 @@ _TIME_S_MIN, _TIME_S_MAX = -(2**31), 2**33
 """What every file system in use can hold as a modification time: from 1901 to 2242."""
 
 MakeDurable = Callable[[Sequence[Path], Path], dict[Path, OSError]]
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Writes all of `data`. Raises OSError."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 class MaildirSpool(Spool):
