@@ -361,7 +361,7 @@ async def sync(pair: Pair, state: State, report: Reporter = ignore_events) -> Ru
         counts = RunReport(tuple(work.results)).counts.as_dict()
         kept_s = pair.keeping.days * 24 * 3600.0
         state.end_run(run, outcome, counts, kept_s=kept_s, kept_bytes=pair.keeping.bytes_max)
-    tidy(state)
+    tidy(state, kept_s)
     return result
 
 

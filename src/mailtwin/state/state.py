@@ -40,8 +40,12 @@ RUNS_MAX = 200
 NOTES_MAX = 1_000_000
 """Lines of history kept, whatever the number of runs."""
 
-STRAGGLER_S = 24 * 3600.0
-"""How long a copy that was given up may still arrive: longer than any server keeps a session that does nothing."""
+LEAP_S_MAX = 24 * 3600.0
+"""By how much deadlines come nearer at most from one run to the next, whatever the clock says."""
+
+STRAGGLER_S = 24 * 3600.0 + LEAP_S_MAX
+"""How long a copy that was given up may still arrive: a day, longer than any server keeps a session that does nothing;
+and a clock that jumps ahead once must not end it."""
 
 STRAGGLERS_MAX = 10_000
 """Stragglers remembered of one pair, the youngest: a connection that breaks all day must not fill the disk."""
@@ -181,7 +185,7 @@ class State:
         """Drops everything about `name` except its history."""
         with self._writing() as connection:
             mailbox = _mailbox(connection, name)
-            forget_all(Transaction(connection, mailbox, self._run, self._now()))
+            forget_all(self._transaction(connection, mailbox))
             connection.execute("DELETE FROM stragglers WHERE mailbox = ?", (mailbox,))
             connection.execute("DELETE FROM digests WHERE mailbox = ?", (mailbox,))
             connection.execute(
@@ -219,7 +223,7 @@ class State:
             return
         with self._writing() as connection:
             mailbox = _row(connection, name) if forgotten else _mailbox(connection, name)
-            write(Transaction(connection, mailbox, self._run, self._now()), todo)
+            write(self._transaction(connection, mailbox), todo)
 
     def annotate(self, name: MailboxName, remarks: Iterable[Remark]) -> None:
         """Writes in one transaction what decides nothing: unlike `commit`, it does not make the mailbox known."""
@@ -267,6 +271,17 @@ class State:
         with self._reading() as connection:
             return {file for (file,) in connection.execute("SELECT file FROM kept")}
 
+    def let_go_files(self) -> set[str]:
+        """The names of the files in `quarantine` whose messages are not kept any more: they are to be deleted."""
+        with self._reading() as connection:
+            return {file for (file,) in connection.execute("SELECT file FROM let_go")}
+
+    def forget_files(self, names: Collection[str]) -> None:
+        """These files are deleted, durably or not: one that a power cut brings back is nobody's."""
+        if names:
+            with self._writing() as connection:
+                connection.executemany("DELETE FROM let_go WHERE file = ?", ((name,) for name in names))
+
     # --- runs and history --------------------------------------------------------------------------------------------
 
     def begin_run(self, command: str) -> int:
@@ -290,8 +305,9 @@ class State:
         kept_bytes: float = math.inf,
     ) -> None:
         """Ends the run that `begin_run` returned, and forgets what is old: history beyond the last 200 runs or a
-        million lines, stragglers that did not arrive within a day, messages removed longer than `kept_s` seconds ago
-        and the oldest ones until the others have no more than `kept_bytes` bytes; never what this run removed.
+        million lines, stragglers that did not arrive in time, messages removed longer than `kept_s` seconds ago (by
+        `steady_now`) and the oldest ones until the others have no more than `kept_bytes` bytes; never what this run
+        removed.
         """
         assert run == self._run, f"run {run} is not the one that was begun last"
         with self._writing() as connection:
@@ -300,8 +316,9 @@ class State:
                 (self._now(), outcome, json.dumps(dict(counts)), run),
             )
             _prune(connection, run)
-            _forget_stragglers(connection, self._now())
-            _forget_kept(connection, run, self._now() - kept_s, kept_bytes)
+            steady = _set_clock(connection, self._now())
+            _forget_stragglers(connection, steady)
+            _forget_kept(connection, run, steady - kept_s, kept_bytes)
         self._run = None
 
     def runs(self, limit: int = 20) -> list[RunRecord]:
@@ -348,10 +365,22 @@ class State:
         with self._reading() as connection:
             return reading.message_ids(connection, name, wanted)
 
+    def steady_now(self) -> float:
+        """The time by which deadlines are counted, in seconds since about 1970: it goes on with the clock, but never
+        back, and by a day at most from the end of one run to the next. A clock that jumps cannot end what is to last
+        for a while; who does not run mailtwin for a month keeps things longer.
+        """
+        with self._reading() as connection:
+            return _steady(connection, self._now())
+
     def check(self) -> list[str]:
         """What contradicts the invariants of the state, one sentence each; empty when all is well. Reads everything."""
         with self._reading() as connection:
             return checks.problems(connection)
+
+    def _transaction(self, connection: sqlite3.Connection, mailbox: int) -> Transaction:
+        now = self._now()
+        return Transaction(connection, mailbox, self._run, now, _steady(connection, now))
 
     # --- transactions ------------------------------------------------------------------------------------------------
 
@@ -415,6 +444,7 @@ def _open_locked(path: Path, pair: tuple[str, str], now: float) -> sqlite3.Conne
                 "INSERT INTO pair (id, left_address, right_address, created) VALUES (1, ?, ?, ?)",
                 (pack_text(pair[0]), pack_text(pair[1]), now),
             )
+            connection.execute("UPDATE clock SET read = ?1, steady = ?1", (now,))
     except BaseException:
         connection.close()
         raise
@@ -478,10 +508,23 @@ def _mailbox(connection: sqlite3.Connection, name: MailboxName) -> int:
     )
 
 
+def _steady(connection: sqlite3.Connection, now: float) -> float:
+    """The steady time at `now`."""
+    read, steady = connection.execute("SELECT read, steady FROM clock").fetchone()
+    return float(steady + min(max(now - read, 0.0), LEAP_S_MAX))
+
+
+def _set_clock(connection: sqlite3.Connection, now: float) -> float:
+    """Lets the steady clock go on to `now`, and returns it."""
+    steady = _steady(connection, now)
+    connection.execute("UPDATE clock SET read = ?, steady = ?", (now, steady))
+    return steady
+
+
 def _forget_stragglers(connection: sqlite3.Connection, now: float) -> None:
     """Drops those that did not arrive, when they are old or too many; one that was found waits for a person."""
     connection.execute(
-        "DELETE FROM stragglers WHERE found IS NULL AND (since < ?1 OR id <= ("
+        "DELETE FROM stragglers WHERE found IS NULL AND (steady < ?1 OR id <= ("
         " SELECT id FROM stragglers ORDER BY id DESC LIMIT 1 OFFSET ?2))",
         (now - STRAGGLER_S, STRAGGLERS_MAX),
     )
@@ -490,7 +533,7 @@ def _forget_stragglers(connection: sqlite3.Connection, now: float) -> None:
 def _forget_kept(connection: sqlite3.Connection, run: int, since: float, bytes_max: float) -> None:
     """Drops what was removed before `since` or is too much; not what `run` removed, or what is being put back."""
     connection.execute(
-        "DELETE FROM kept WHERE run IS NOT ?1 AND begun = 0 AND (since < ?2 OR id IN ("
+        "DELETE FROM kept WHERE run IS NOT ?1 AND begun = 0 AND (steady < ?2 OR id IN ("
         " SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY id DESC) AS total FROM kept) WHERE total > ?3))",
         (run, since, bytes_max),
     )

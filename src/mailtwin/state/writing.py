@@ -48,12 +48,14 @@ MESSAGE_ID_CHARS_MAX = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """Where changes go: an open transaction, the mailbox's row, the run (None: outside of one), the time."""
+    """Where changes go: an open transaction, the mailbox's row, the run (None: outside of one), the time, and the time
+    by which deadlines are counted (`State.steady_now`)."""
 
     connection: sqlite3.Connection
     mailbox: int
     run: int | None
     at: float
+    steady: float
 
     def many(self, sql: str, rows: Iterable[tuple[Stored | float | None, ...]]) -> int:
         """Executes `sql` with each row, the mailbox in front; returns how many rows were changed."""
@@ -183,13 +185,13 @@ def _end_attempts(transaction: Transaction, changes: Sequence[EndAttempt]) -> in
 
 
 def _add_stragglers(transaction: Transaction, changes: Sequence[AddStraggler]) -> int:
-    at = transaction.at
+    at, steady = transaction.at, transaction.steady
     transaction.many(
         "INSERT INTO stragglers (mailbox, source, ref, flags, validity, floor, identity_headers, identity_content,"
-        " has_message_id, found, verdict, size, message_id, since)"
-        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, max(size), coalesce(max(message_id), ''), ?12"
+        " has_message_id, found, verdict, size, message_id, since, steady)"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, max(size), coalesce(max(message_id), ''), ?12, ?13"
         " FROM copies WHERE mailbox = ?1 AND source = ?2 AND ref = ?3",
-        ((*_straggler_row(change.straggler), at) for change in changes),
+        ((*_straggler_row(change.straggler), at, steady) for change in changes),
     )
     return 0
 
@@ -302,12 +304,17 @@ def _drop_snapshots(transaction: Transaction, changes: Sequence[DropSnapshot]) -
 
 
 def _add_kept(transaction: Transaction, changes: Sequence[AddKept]) -> int:
-    run, at = transaction.run, transaction.at
+    run, at, steady = transaction.run, transaction.at, transaction.steady
+    # What was kept before, when the removal was interrupted, is kept anew.
     transaction.many(
-        "INSERT OR REPLACE INTO kept (mailbox, run, since, side, ref, validity, flags, date, size, message_id,"
+        "DELETE FROM kept WHERE mailbox = ? AND side = ? AND validity = ? AND ref = ?",
+        ((one.side.value, one.validity, pack_ref(one.ref)) for one in (change.kept for change in changes)),
+    )
+    transaction.many(
+        "INSERT INTO kept (mailbox, run, since, steady, side, ref, validity, flags, date, size, message_id,"
         " identity_headers, identity_content, has_message_id, file)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        ((run, at, *_kept_row(change.kept)) for change in changes),
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        ((run, at, steady, *_kept_row(change.kept)) for change in changes),
     )
     return 0
 
