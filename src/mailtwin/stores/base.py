@@ -299,7 +299,10 @@ class Mailbox(ABC):
 
     @abstractmethod
     async def observe(self) -> Observation:
-        """Lists all messages with their flags as they are now. Raises MailboxError or a store's error."""
+        """Lists all messages with their flags as they are now. A power cut takes back nothing of what was told.
+
+        Raises MailboxError or a store's error.
+        """
 
     @abstractmethod
     async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:

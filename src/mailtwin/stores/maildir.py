@@ -59,7 +59,7 @@ from mailtwin.stores.maildir_delivery import MaildirDelivery, MakeDurable, date_
 from mailtwin.stores.maildir_files import File, Files, Lookup
 from mailtwin.stores.maildir_names import HINT_FOREIGN, MAILDIR_VOCABULARY, UniqueNames
 from mailtwin.stores.maildir_reading import PIECE_BYTES, Body
-from mailtwin.stores.maildir_scan import cursor_of, is_fresh
+from mailtwin.stores.maildir_scan import Scan, cursor_of, is_fresh
 
 SEPARATORS = (":", ";", "!", "-")
 VALIDITY = "maildir"
@@ -332,7 +332,7 @@ class MaildirMailbox(Mailbox):
         self._files = Files(directory, store.separator, store.clock_ns, store.require_root)
 
     async def observe(self) -> Observation:
-        scan = await off_loop(self._files.rescan)
+        scan = await off_loop(self._observe)
         listing = Listing(
             flags={ref: place.flags for ref, place in scan.places.items()},
             validity=VALIDITY,
@@ -340,6 +340,11 @@ class MaildirMailbox(Mailbox):
             vocabulary=MAILDIR_VOCABULARY,
         )
         return Observation(listing, scan.cursor)
+
+    def _observe(self) -> Scan:
+        scan = self._files.rescan()
+        self._files.settle()
+        return scan
 
     async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
         identities: dict[Ref, Identity] = {}

@@ -5,7 +5,8 @@ Read first: `maildir_scan`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +15,7 @@ from mailtwin.errors import MailboxError, MessageError
 from mailtwin.model import NO_FLAGS, Flags, Ref, make_flags
 from mailtwin.stores.durable import storage_error, sync_directory
 from mailtwin.stores.maildir_names import VERBATIM, info_with
-from mailtwin.stores.maildir_scan import Place, Scan, make_place, scan_mailbox
+from mailtwin.stores.maildir_scan import PREFERENCE, Place, Scan, make_place, scan_mailbox
 
 ROUNDS_MAX = 6
 """How often a message is looked for again that is renamed under our hands."""
@@ -51,8 +52,24 @@ class Files:
 
     def rescan(self) -> Scan:
         """What is there now. Raises StoreMissingError, MailboxError when the mailbox was removed, StorageError."""
-        try:
+        with self._errors():
             self._scan = scan_mailbox(self._directory, self._separator, self._clock_ns())
+        return self._scan
+
+    def settle(self) -> None:
+        """Makes all names durable that the last scan saw, whoever gave them. Raises as `rescan`.
+
+        Mail readers sync little. A message or a flag that was agreed on and that a power cut took back would look like
+        a person's removal, and be removed on the other side too.
+        """
+        with self._errors():
+            for subdirectory in PREFERENCE:
+                sync_directory(self._directory / subdirectory)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
         except FileNotFoundError as error:
             self._require_root()
             raise MailboxError(f"the mailbox {self._directory} was removed meanwhile") from error
@@ -61,7 +78,6 @@ class Files:
         except OSError as error:
             raise storage_error(error, self._directory, "list") from error
         self._require_root()
-        return self._scan
 
     def lookup(self) -> Lookup:
         """A way to get at files, for one operation."""

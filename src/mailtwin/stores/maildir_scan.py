@@ -25,6 +25,10 @@ are 2 s (FAT); ext4, XFS and Btrfs have 10 ms or less, NFS 1 s. Only a time olde
 
 PREFERENCE = {"new": 0, "cur": 1}
 
+Stamp = tuple[int, int, int, int]
+"""Device, inode, modification time and change time of a directory. Programs that restore a Maildir set the first time
+back; nobody can set the second."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -62,7 +66,7 @@ def cursor_of(directory: Path, now_ns: int) -> str | None:
 
 def scan_mailbox(directory: Path, separator: str, now_ns: int) -> Scan:
     """Scans `new` and `cur` of `directory`. Raises OSError."""
-    stamps: dict[str, tuple[int, int, int]] = {}
+    stamps: dict[str, Stamp] = {}
     last: dict[str, dict[str, Place]] = {}
     earlier: list[dict[str, Place]] = []
     odd: dict[str, str] = {}
@@ -74,7 +78,7 @@ def scan_mailbox(directory: Path, separator: str, now_ns: int) -> Scan:
             stamps[name] = _stamp(directory / name)
             last[name] = _scan(directory / name, name, separator, odd)
         moved = [name for name in PREFERENCE if _stamp(directory / name) != stamps[name]]
-        fresh = [name for name in PREFERENCE if is_fresh(stamps[name][2], now_ns)]
+        fresh = [name for name in PREFERENCE if is_fresh(max(stamps[name][2:]), now_ns)]
         pending = sorted({*moved, *fresh} if attempt == 0 else moved, key=list(PREFERENCE).index)
         if not pending:
             break
@@ -118,15 +122,17 @@ def _ref(unique: str, odd: dict[str, str]) -> str:
     return ref
 
 
-def _stamp(directory: Path) -> tuple[int, int, int]:
+def _stamp(directory: Path) -> Stamp:
     status = directory.stat()
-    return status.st_dev, status.st_ino, status.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _cursor(stamps: list[tuple[int, int, int]], now_ns: int) -> str | None:
-    if any(is_fresh(stamp[2], now_ns) for stamp in stamps):
+def _cursor(stamps: list[Stamp], now_ns: int) -> str | None:
+    if any(is_fresh(max(stamp[2:]), now_ns) for stamp in stamps):
         return None
-    return " ".join(f"{device:x}:{inode:x}:{mtime_ns}" for device, inode, mtime_ns in stamps)
+    return " ".join(
+        f"{device:x}:{inode:x}:{mtime_ns}:{ctime_ns}" for device, inode, mtime_ns, ctime_ns in stamps
+    )
 
 
 def is_fresh(changed_ns: int, now_ns: int) -> bool:
