@@ -29,7 +29,7 @@ from mailtwin.state import (
     State,
 )
 from mailtwin.stores.base import Mailbox, Message, Observation, Spool, Stored
-from mailtwin.stores.durable import off_loop, storage_error
+from mailtwin.stores.durable import let_go, off_loop, storage_error
 
 PIECE_BYTES = 256 * 1024
 
@@ -197,7 +197,7 @@ class _Restorer:
     def _done(self, kept: Kept, changes: Sequence[Change] = ()) -> None:
         note = Note("undo", *ends(self.side, kept.ref), f"on {self.side.label}", kept.message_id)
         self.state.commit(self.name, [*changes, DropKept(kept), note], forgotten=True)
-        (self.state.quarantine / kept.file).unlink(missing_ok=True)
+        let_go(self.state.quarantine / kept.file)
         self.restored.append(kept)
 
 

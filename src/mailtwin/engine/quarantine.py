@@ -24,6 +24,7 @@ from mailtwin.state import AddKept, Change, Kept, Note, State
 from mailtwin.stores.base import Mailbox, Message, Spool
 from mailtwin.stores.durable import (
     disk_errors,
+    let_go,
     make_directories,
     make_durable,
     off_loop,
@@ -75,7 +76,7 @@ class _FileSpool(Spool):
         """Lets the file go."""
         super().discard()
         self._close()
-        self.path.unlink(missing_ok=True)
+        let_go(self.path)
 
     def _close(self) -> None:
         if self._descriptor >= 0:

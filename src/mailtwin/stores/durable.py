@@ -125,9 +125,9 @@ async def off_loop(work: Callable[[], _T]) -> _T:
         raise
 
 
-def storage_error(error: OSError, path: Path | str, what: str) -> StorageError:
-    """The error for people when the disk refuses `what` at `path`."""
-    hint = {
+def hint_for(error: OSError) -> str:
+    """What a person can do about it; "" when that is not known."""
+    return {
         errno.ENOSPC: "make room on the disk; the next run goes on where this one stopped",
         errno.EDQUOT: "make room in the quota; the next run goes on where this one stopped",
         errno.EACCES: "check the owner and the permissions of the Maildir",
@@ -135,7 +135,19 @@ def storage_error(error: OSError, path: Path | str, what: str) -> StorageError:
         errno.EROFS: "the file system is mounted read-only",
         errno.EIO: "the disk reports a defect: look at the kernel log before running again",
     }.get(error.errno or 0, "")
-    return StorageError(f"cannot {what} {path}: {error.strerror or error}", hint=hint)
+
+
+def storage_error(error: OSError, path: Path | str, what: str) -> StorageError:
+    """The error for people when the disk refuses `what` at `path`."""
+    return StorageError(f"cannot {what} {path}: {error.strerror or error}", hint=hint_for(error))
+
+
+def let_go(file: Path) -> None:
+    """Removes a file that nobody needs, if the disk lets us: it must be one that a later run would remove as well."""
+    try:
+        file.unlink(missing_ok=True)
+    except OSError:
+        pass  # whatever keeps the disk from it stands in the way of more important things, which tell of it
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from mailtwin.errors import (
     NoMailboxError,
     StoreMissingError,
 )
-from mailtwin.model import Flags, Identity, Listing, MailboxName, Ref, UidSet
+from mailtwin.model import INBOX, Flags, Identity, Listing, MailboxName, Ref, UidSet
 from mailtwin.stores.base import (
     FlagChange,
     Look,
@@ -44,7 +44,14 @@ from mailtwin.stores.base import (
     Spool,
     Store,
 )
-from mailtwin.stores.durable import disk_errors, make_directories, make_durable, off_loop, sync_directory
+from mailtwin.stores.durable import (
+    disk_errors,
+    hint_for,
+    make_directories,
+    make_durable,
+    off_loop,
+    sync_directory,
+)
 from mailtwin.stores.layout import (
     LAYOUTS,
     SUBDIRECTORIES,
@@ -172,7 +179,7 @@ class MaildirStore(Store):
                 self._require_no_other_layout()
                 if not create:
                     raise _missing(self.root, "is there, but there is no Maildir in it")
-                self._create(MailboxName(("INBOX",)))
+                self._make(INBOX, self._layout.canonical(INBOX))
                 self._layout.folds = any(map(folds, self._layout.find().directories.values()))
 
     def _require_no_other_layout(self) -> None:
@@ -524,7 +531,9 @@ def _mailbox_errors(name: MailboxName, root: Path, what: str) -> Iterator[None]:
         except OSError as error:
             if error.errno not in _OF_ONE_MAILBOX:
                 raise
-            raise MailboxError(f"cannot {what} mailbox {_shown(name)} in {root}: {error.strerror}") from error
+            raise MailboxError(
+                f"cannot {what} mailbox {_shown(name)} in {root}: {error.strerror}", hint=hint_for(error)
+            ) from error
 
 
 def _shown(name: MailboxName) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from mailtwin.errors import MailboxError, MailtwinError, StorageError
 from mailtwin.model import Flags
 from mailtwin.stores.base import Delivery, Message, Outcome, Refused, Spool, Stored, Target, Unknown
-from mailtwin.stores.durable import make_durable, off_loop, storage_error, sync_directory, write_all
+from mailtwin.stores.durable import let_go, make_durable, off_loop, storage_error, sync_directory, write_all
 from mailtwin.stores.line_endings import CrlfFinder, LfWriter, to_file
 from mailtwin.stores.maildir_names import VERBATIM, UniqueNames, info_with
 
@@ -78,7 +78,7 @@ class MaildirSpool(Spool):
         self._close()
         self._buffer, self._buffered = [], 0
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            let_go(self._path)
             self._path = None
 
     def released(self) -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from mailtwin.errors import MailboxError, MessageError
 from mailtwin.model import NO_FLAGS, Flags, Ref, make_flags
-from mailtwin.stores.durable import storage_error, sync_directory
+from mailtwin.stores.durable import hint_for, storage_error, sync_directory
 from mailtwin.stores.maildir_names import VERBATIM, info_with
 from mailtwin.stores.maildir_scan import PREFERENCE, Place, Scan, make_place, scan_mailbox
 
@@ -74,7 +74,9 @@ class Files:
             self._require_root()
             raise MailboxError(f"the mailbox {self._directory} was removed meanwhile") from error
         except PermissionError as error:
-            raise MailboxError(f"the mailbox {self._directory} cannot be read: {error.strerror}") from error
+            raise MailboxError(
+                f"the mailbox {self._directory} cannot be read: {error.strerror}", hint=hint_for(error)
+            ) from error
         except OSError as error:
             raise storage_error(error, self._directory, "list") from error
         self._require_root()
