@@ -279,6 +279,7 @@ class MailboxRun:
     async def _remove(self, operations: Sequence[Remove]) -> None:
         if not operations:
             return
+        self.state.require_sound(self.name)
         if not self.pair.approve_removals:
             refuse_implausible(self.name, self.base, tuple(operations))
         for side in Side:

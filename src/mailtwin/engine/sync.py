@@ -212,6 +212,7 @@ class PairRun:
         """Removes a mailbox only when it really is gone on the other side (a LIST may be short) and nothing in it is
         news: what arrived or changed there would be lost."""
         await self._refuse_if_there(side.other, name)
+        self.state.require_sound(name)
         store, there = self.pair.store(side), self.pair.name_on(side, name)
         base = self.state.base(name)
         agreed = {link.ref(side): link.flags for link in base.links}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 
+from mailtwin.model import MailboxName
+from mailtwin.state.codec import pack_name
+
 _RULES: tuple[tuple[str, str], ...] = (
     (
         "the count of agreements of mailbox {} is wrong",
@@ -167,3 +170,21 @@ def problems(connection: sqlite3.Connection) -> list[str]:
         rows = connection.execute(query).fetchmany(PROBLEMS_MAX)
         found.extend(text.format(*row) for row in rows)
     return found
+
+
+def agreements_are_sound(connection: sqlite3.Connection, name: MailboxName) -> bool:
+    """Whether the agreements of `name` are as many as is said, and the same in the table and in the index."""
+    row = connection.execute("SELECT id, links FROM mailboxes WHERE name = ?", (pack_name(name),)).fetchone()
+    if row is None:
+        return True
+    mailbox, count = row
+    of_table, of_index, same = connection.execute(
+        "SELECT"
+        " (SELECT count(*) FROM links NOT INDEXED WHERE mailbox = ?1),"
+        " (SELECT count(*) FROM links INDEXED BY links_by_right WHERE mailbox = ?1),"
+        " (SELECT count(*) FROM links AS one NOT INDEXED WHERE mailbox = ?1 AND EXISTS ("
+        "  SELECT 1 FROM links AS other INDEXED BY links_by_right WHERE other.mailbox = one.mailbox"
+        "  AND other.right_ref = one.right_ref AND other.left_ref = one.left_ref))",
+        (mailbox,),
+    ).fetchone()
+    return bool(of_table == of_index == same == count)

@@ -65,6 +65,9 @@ def failures(path: Path) -> Iterator[None]:
         raise AssertionError(f"a change contradicts the state: {error}") from error
     except sqlite3.DatabaseError as error:
         raise _translate(path, error) from error
+    except UnicodeDecodeError as error:
+        # What SQLite tells of a damaged file may quote it.
+        raise damaged(path, str(error)) from error
     except OSError as error:
         raise StorageError(
             f"The state {path} cannot be used: {error.strerror or error}.",

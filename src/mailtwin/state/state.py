@@ -206,6 +206,16 @@ class State:
         with self._reading() as connection:
             return reading.base(connection, name)
 
+    def require_sound(self, name: MailboxName) -> None:
+        """Compares the two places in which each agreement of `name` is stored: the table and its index.
+
+        To be called before anything is removed on the word of an agreement: one that a defect of the disk altered would
+        name a message that is not there, and condemn its twin. Raises StateError when the places differ.
+        """
+        with self._reading() as connection:
+            if not checks.agreements_are_sound(connection, name):
+                raise database.damaged(self.path, f"the agreements about {name} contradict each other")
+
     def snapshot(self, name: MailboxName, side: Side) -> Snapshot | None:
         """What `side` held when last seen, or None."""
         with self._reading() as connection:
@@ -391,6 +401,8 @@ class State:
             _begin(self._connection, "BEGIN")
             try:
                 yield self._connection
+            except ValueError as error:
+                raise database.damaged(self.path, f"it holds what was never written: {error}") from error
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
@@ -406,9 +418,11 @@ class State:
                 yield connection
                 self._on_commit()
                 connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.IntegrityError):
+                    database.verify(connection, self.path)
                 raise
             self._unwritten_run = None
             self._on_commit()
