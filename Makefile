@@ -19,7 +19,7 @@ FUZZ ?= --seconds 60
 help:
 	@echo 'make test          lint, types, import contracts and every test, with real Dovecot, Cyrus and Courier (root)'
 	@echo 'make check         the same without the real servers and the slow tests'
-	@echo 'make acceptance    20,000 messages through kill -9, pull, push and server to server (root; 15 minutes)'
+	@echo 'make acceptance    20,000 messages through kill -9, pull, push and server to server; 50,000 adopted (root; 20 minutes)'
 	@echo 'make faults        every fault scenario x server x tool (mailtwin, mbsync, OfflineIMAP, interimap) in one table (root; 40 minutes)'
 	@echo 'make soak          3,000 random worlds, then 1,000 runs ended by kill -9 or a cut connection at random (root; 1 hour)'
 	@echo 'make bench         pull 20,000 messages (600 MB) with mailtwin and mbsync, in turn (root)'
@@ -39,7 +39,7 @@ check: lint
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not servers and not slow' $(PYTEST_ARGS)
 
 acceptance: $(SERVERS)
-	MAILTWIN_ACCEPTANCE_MESSAGES=20000 $(BIN)/pytest tests/acceptance $(PYTEST_ARGS)
+	MAILTWIN_ACCEPTANCE_MESSAGES=20000 MAILTWIN_ACCEPTANCE_ADOPTED=50000 $(BIN)/pytest tests/acceptance $(PYTEST_ARGS)
 
 # FAULT_ARGS: --scenario NAME, --server KIND, --tool NAME, --runs N, --seed N, --maildir, --json PATH (docs/faults.md)
 faults: $(SERVERS)
