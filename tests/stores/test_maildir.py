@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from mailtwin.errors import (
     LockedError,
     MailboxError,
     Scope,
+    StorageError,
     StoreMissingError,
 )
 from mailtwin.model import INBOX, MailboxName
@@ -32,6 +34,7 @@ from mailtwin.testing.conformance import (
     check_id,
     deliver,
     flags_in,
+    numbered,
     read,
 )
 
@@ -332,4 +335,40 @@ async def test_what_is_no_file_is_an_error_of_that_message(tmp_path: Path) -> No
         (message,) = [message async for message in mailbox.fetch(["1.pipe"], Spool)]
         assert message.error is not None
         assert await mailbox.identify(["1.pipe"]) == {}
+    await store.close()
+
+
+async def test_recognising_leaves_no_file_open(tmp_path: Path) -> None:
+    store = MaildirStore(tmp_path)
+    await store.connect(create=True)
+    async with store.open(INBOX) as mailbox:
+        refs = await deliver(mailbox, [Mail(numbered(number)) for number in range(20)])
+        before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        assert len(await mailbox.identify(refs)) == 20
+        assert len(await mailbox.look(refs)) == 20
+        assert len(await read(mailbox, refs)) == 20
+        assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    await store.close()
+
+
+async def test_too_many_open_files_say_nothing_about_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that counts as unreadable is not recognised: it would be copied beside its twin."""
+    store = MaildirStore(tmp_path)
+    await store.connect(create=True)
+    async with store.open(INBOX) as mailbox:
+        refs = await deliver(mailbox, [Mail(numbered(number)) for number in range(3)])
+        opening = os.open
+
+        def refuse(path: Path, flags: int, *rest: int) -> int:
+            if flags & os.O_NOFOLLOW:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return opening(path, flags, *rest)
+
+        monkeypatch.setattr(os, "open", refuse)
+        with pytest.raises(StorageError, match="Too many open files") as caught:
+            await mailbox.identify(refs)
+        assert "ulimit" in caught.value.hint
+        monkeypatch.undo()
     await store.close()

@@ -133,6 +133,8 @@ def hint_for(error: OSError) -> str:
         errno.EACCES: "check the owner and the permissions of the Maildir",
         errno.EPERM: "check the owner and the permissions of the Maildir",
         errno.EROFS: "the file system is mounted read-only",
+        errno.EMFILE: "too many files are open: look at `ulimit -n`",
+        errno.ENFILE: "too many files are open on this machine",
         errno.EIO: "the disk reports a defect: look at the kernel log before running again",
     }.get(error.errno or 0, "")
 

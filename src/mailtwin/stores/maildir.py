@@ -50,6 +50,7 @@ from mailtwin.stores.durable import (
     make_directories,
     make_durable,
     off_loop,
+    storage_error,
     sync_directory,
 )
 from mailtwin.stores.layout import (
@@ -93,6 +94,9 @@ _OF_ONE_MAILBOX = (
     errno.EPERM,
 )
 """Errors that say something about one mailbox and nothing about the disk."""
+
+_OF_THE_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors that say something about this process and nothing about the message that was to be read."""
 
 _NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 ENCODINGS = ("auto", "utf-8", "imap")
@@ -365,8 +369,10 @@ class MaildirMailbox(Mailbox):
         identities: dict[Ref, Identity] = {}
         for ref in refs:
             try:
-                identity = lookup.at(ref, lambda file: _body(file).identity())
-            except (MessageError, OSError):
+                identity = lookup.at(ref, _identity)
+            except (MessageError, OSError) as error:
+                if isinstance(error, OSError) and error.errno in _OF_THE_PROCESS:
+                    raise storage_error(error, self.directory, "read messages in") from error
                 continue  # those that can be read are asked for; fetching one of the others says why it cannot
             if identity is not None:
                 identities[ref] = identity
@@ -507,6 +513,11 @@ def _look_at(file: File, now_ns: int) -> Look:
 
 def _body(file: File) -> Body:
     return Body(file.path, verbatim=file.verbatim)
+
+
+def _identity(file: File) -> Identity:
+    with _body(file) as body:
+        return body.identity()
 
 
 def _is_gone(pid: int, own: int) -> bool:
