@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from mailtwin.model import INBOX, NO_FLAGS, Identity, Side
+from mailtwin.errors import StateError
+from mailtwin.model import INBOX, NO_FLAGS, Identity, MailboxName, Side
 from mailtwin.planner.operations import CopyIntent, Link, StoreIntent, Straggler, Verdict
 from mailtwin.state import (
     AddCopy,
@@ -208,3 +212,26 @@ def test_findings_are_limited(state: State) -> None:
         INBOX, [AddCopy(CopyIntent(Side.LEFT, uid, NO_FLAGS, "2"), 1, "", "") for uid in range(1_000, 1_500)]
     )
     assert len(state.check()) == checks.PROBLEMS_MAX
+
+
+def test_an_agreement_that_the_disk_altered_is_noticed_before_it_counts(
+    path: Path, open_state: Callable[[], State]
+) -> None:
+    """The file is a sound database, and says that another message is linked: only the index knows better."""
+    with open_state() as state:
+        state.commit(INBOX, [*(SetValidity(side, "1") for side in Side), *links(40)])
+        state.require_sound(INBOX)
+        state.require_sound(MailboxName(("unknown",)))
+    intact = path.read_bytes()
+    places = [found.start() for found in re.finditer(b"left-23", intact)]
+    assert len(places) == 2, "in the table and in the index"
+    for place in places:
+        path.write_bytes(intact[:place] + b"left-99" + intact[place + 7 :])
+        with open_state() as state:
+            assert len(state.base(INBOX).links) == 40
+            with pytest.raises(StateError, match="contradict each other"):
+                state.require_sound(INBOX)
+
+
+def links(count: int) -> list[Change]:
+    return [AddLink(Link(f"left-{number:02}", f"right-{number:02}", NO_FLAGS)) for number in range(count)]
