@@ -128,10 +128,13 @@ class Keeper:
         messages = self.mailbox.fetch(refs, new_spool)
         async with aclosing(messages):
             async for message in messages:
+                spool = message.spool
+                assert isinstance(spool, _FileSpool)
                 if message.error is None:
+                    spool.complete()
                     batch.append(message)
                 else:
-                    message.spool.discard()
+                    spool.discard()
                     self._cannot(message.ref, message.error)
         return batch
 
@@ -149,8 +152,6 @@ class Keeper:
         return [one.ref for one in kept]
 
     def _sync(self, spools: Sequence[_FileSpool]) -> None:
-        for spool in spools:
-            spool.complete()
         directory = self.state.quarantine
         with disk_errors(directory, _KEEP):
             errors = make_durable([spool.path for spool in spools], directory)
