@@ -50,6 +50,8 @@ class Meanwhile(StepClock):
 class RandomWorld(World):
     """A world in which chance decides, and what its people did in it."""
 
+    renumbers = True
+
     def __init__(self, directory: Path, seed: int) -> None:
         super().__init__(directory)
         self.rng = random.Random(seed)
@@ -118,7 +120,7 @@ class RandomWorld(World):
             flags = make_flags(mail.flags ^ {self.rng.choice(FLAGS)})
             store.user_flags(INBOX, uid, flags)
             self.tell(f"{store.address}: flags of {uid} are {sorted(flags)}")
-        elif choice < 0.94:
+        elif choice < 0.94 and self.renumbers:
             store.user_renumbers(INBOX)
             self.tell(f"{store.address}: renumbered")
         else:
