@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from hypothesis import strategies as st
 
-from mailtwin.model import Flags, Identity, Ref, Side, make_flags
+from mailtwin.model import INBOX, Flags, Identity, Ref, Side, make_flags
 from mailtwin.planner.operations import Attempt, Base, CopyIntent, Link, StoreIntent, Straggler, Verdict
 from mailtwin.state import (
     AddCopy,
@@ -16,17 +16,22 @@ from mailtwin.state import (
     AddStraggler,
     Change,
     DropCopy,
+    DropHeld,
     DropLink,
     DropSnapshot,
     DropStore,
     DropStraggler,
     EndAttempt,
     ForgetAll,
+    HeldRemovals,
+    HoldRemovals,
     Note,
     ReplaceStraggler,
+    SaveSighting,
     SaveSnapshot,
     SetFlags,
     SetValidity,
+    Sighting,
     Snapshot,
 )
 
@@ -66,6 +71,16 @@ STORES = st.builds(StoreIntent, left=REFS, right=REFS, side=SIDES, add=FLAGS, re
 SNAPSHOTS = st.builds(
     Snapshot, SIDES, st.sampled_from(["", "c1", "c2"]), st.dictionaries(REFS, st.none() | FLAGS, max_size=3)
 )
+HELD = st.builds(
+    lambda side, refs, approves, why: HeldRemovals(
+        INBOX, side, "1", refs, why, approved=frozenset(ref for ref in refs if approves(ref)), since=7.0
+    ),
+    SIDES,
+    st.frozensets(REFS, min_size=1),
+    st.functions(like=lambda _ref: None, returns=st.booleans(), pure=True),
+    TEXTS,
+)
+SIGHTINGS = st.builds(Sighting, st.integers(0, 2**40), st.sampled_from(["", "1:2"]))
 NOTES = st.builds(Note, st.sampled_from(["copy", "remove"]), st.none() | REFS, st.none() | REFS, TEXTS, TEXTS)
 CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(AddLink, LINKS),
@@ -91,6 +106,9 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(SetValidity, SIDES, st.sampled_from(["1", "2"])),
     st.builds(SaveSnapshot, SNAPSHOTS),
     st.builds(DropSnapshot, SIDES),
+    st.builds(SaveSighting, SIDES, SIGHTINGS),
+    st.builds(HoldRemovals, HELD),
+    st.builds(DropHeld, SIDES),
     NOTES,
 )
 
@@ -110,6 +128,8 @@ class Model:
     snapshots: dict[Side, Snapshot] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     stragglers: list[Straggler] = field(default_factory=list)
+    sightings: dict[Side, Sighting] = field(default_factory=dict)
+    held: dict[Side, HeldRemovals] = field(default_factory=dict)
 
     def copy(self) -> Model:
         return Model(
@@ -120,6 +140,8 @@ class Model:
             dict(self.snapshots),
             list(self.notes),
             list(self.stragglers),
+            dict(self.sightings),
+            dict(self.held),
         )
 
     def apply(self, changes: Iterable[Change]) -> Model:
@@ -164,12 +186,19 @@ class Model:
                 self.stores.pop((left, right), None)
             case ForgetAll():
                 self.links, self.copies, self.stores, self.snapshots = {}, {}, {}, {}
+                self.sightings, self.held = {}, {}
             case SetValidity(side, validity):
                 self.validities[side] = validity
             case SaveSnapshot(snapshot):
                 self.snapshots[snapshot.side] = snapshot
             case DropSnapshot(side):
                 self.snapshots.pop(side, None)
+            case SaveSighting(side, sighting):
+                self.sightings[side] = sighting
+            case HoldRemovals(held):
+                self.held[held.side] = held
+            case DropHeld(side):
+                self.held.pop(side, None)
             case Note():
                 self.notes.append(change)
 

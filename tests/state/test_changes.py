@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,11 @@ def assert_holds(state: State, model: Model, name: MailboxName) -> None:
     assert {side: state.snapshot(name, side) for side in Side} == {
         side: model.snapshots.get(side) for side in Side
     }
+    assert {side: state.sighting(name, side) for side in Side} == {
+        side: model.sightings.get(side) for side in Side
+    }
+    held = {one.side: replace(one, mailbox=INBOX) for one in state.held(name)}
+    assert held == model.held
     facts = [
         (copy.intent, copy.size, copy.sha256, copy.message_id, copy.begun) for copy in state.copies(name)
     ]

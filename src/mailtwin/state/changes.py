@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from mailtwin.model import Flags, Ref, Side
 from mailtwin.planner.operations import Attempt, CopyIntent, Link, StoreIntent, Straggler
-from mailtwin.state.records import Kept
+from mailtwin.state.records import HeldRemovals, Kept, Sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class DropStore:
 
 @dataclass(frozen=True, slots=True)
 class ForgetAll:
-    """Drops all links, intents and snapshots of the mailbox, not the stragglers: its numbering changed."""
+    """Drops all links, intents, snapshots and held removals of the mailbox, not the stragglers: its numbering changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +165,28 @@ class SaveSnapshot:
 @dataclass(frozen=True, slots=True)
 class DropSnapshot:
     """What was seen on `side` is not relied on any more."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class SaveSighting:
+    """The mailbox is in step, and `side` shows this of it."""
+
+    side: Side
+    sighting: Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRemovals:
+    """These removals are held back or, as far as they are approved, let through; replaces what was held on that side."""
+
+    held: HeldRemovals
+
+
+@dataclass(frozen=True, slots=True)
+class DropHeld:
+    """Nothing is held back any more on `side`, and nothing approved: it happened, or is not planned any more."""
 
     side: Side
 
@@ -251,6 +273,9 @@ Change: TypeAlias = (
     | SetValidity
     | SaveSnapshot
     | DropSnapshot
+    | SaveSighting
+    | HoldRemovals
+    | DropHeld
     | AddKept
     | BeginRestore
     | DropKept

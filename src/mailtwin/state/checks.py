@@ -95,6 +95,20 @@ _RULES: tuple[tuple[str, str], ...] = (
             " LEFT JOIN mailboxes ON mailboxes.id = digests.mailbox WHERE length(sha256) != 32 OR stamp = ''"
         ),
     ),
+    (
+        "mailbox {0}: removals on the {1} side are held back, and none is named",
+        (
+            "SELECT name, iif(side = 0, 'left', 'right') FROM held LEFT JOIN mailboxes ON mailboxes.id = mailbox"
+            " WHERE (mailbox, side) NOT IN (SELECT mailbox, side FROM held_messages)"
+        ),
+    ),
+    (
+        "mailbox row {0}: removals on the {1} side are named, and none is held back",
+        (
+            "SELECT DISTINCT mailbox, iif(side = 0, 'left', 'right') FROM held_messages"
+            " WHERE (mailbox, side) NOT IN (SELECT mailbox, side FROM held)"
+        ),
+    ),
     *(
         (
             f"{what} belongs to an unknown mailbox (row {{}})",
@@ -107,6 +121,8 @@ _RULES: tuple[tuple[str, str], ...] = (
             ("a late copy", "stragglers"),
             ("a digest", "digests"),
             ("a kept message", "kept"),
+            ("a sighting", "sightings"),
+            ("a removal that is held back", "held"),
             ("a line of history", "history"),
         )
     ),
@@ -120,6 +136,7 @@ _RULES: tuple[tuple[str, str], ...] = (
             ("begun changes of flags", "stores"),
             ("cursors", "snapshots"),
             ("late copies", "stragglers"),
+            ("removals that are held back", "held"),
         )
     ),
     *(
@@ -136,6 +153,9 @@ _RULES: tuple[tuple[str, str], ...] = (
             ("the verdict about a late copy", "stragglers", "verdict", "0, 1, 2"),
             ("the side of a digest", "digests", "side", "0, 1"),
             ("the side of a kept message", "kept", "side", "0, 1"),
+            ("the side of a sighting", "sightings", "side", "0, 1"),
+            ("the side of held removals", "held", "side", "0, 1"),
+            ("the approval of a removal", "held_messages", "approved", "0, 1"),
         )
     ),
     (

@@ -23,7 +23,16 @@ from mailtwin.planner.operations import Base
 from mailtwin.state import checks, database, reading
 from mailtwin.state.changes import Change, Digest, Remark, Snapshot
 from mailtwin.state.codec import pack_name, pack_ref, pack_text, unpack_text
-from mailtwin.state.records import CopyRecord, HistoryEntry, Kept, MailboxRecord, RunRecord, StragglerRecord
+from mailtwin.state.records import (
+    CopyRecord,
+    HeldRemovals,
+    HistoryEntry,
+    Kept,
+    MailboxRecord,
+    RunRecord,
+    Sighting,
+    StragglerRecord,
+)
 from mailtwin.state.writing import Transaction, forget_all, write
 
 RUNS_MAX = 200
@@ -231,6 +240,16 @@ class State:
         """Copies that were given up and may arrive, or did, of one mailbox or of all."""
         with self._reading() as connection:
             return reading.stragglers(connection, name)
+
+    def sighting(self, name: MailboxName, side: Side) -> Sighting | None:
+        """What `side` showed of `name` when it was last in step, or None."""
+        with self._reading() as connection:
+            return reading.sighting(connection, name, side)
+
+    def held(self, name: MailboxName | None = None) -> list[HeldRemovals]:
+        """Removals that the guard holds back, of one mailbox or of all, by mailbox and side."""
+        with self._reading() as connection:
+            return reading.held(connection, name)
 
     # --- the quarantine ----------------------------------------------------------------------------------------------
 

@@ -330,7 +330,7 @@ class MaildirMailbox(Mailbox):
             coverage=None if scan.quiet else UidSet(),
             vocabulary=MAILDIR_VOCABULARY,
         )
-        return Observation(listing, scan.cursor)
+        return Observation(listing, scan.cursor, scan.location)
 
     async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
         identities: dict[Ref, Identity] = {}
