@@ -193,14 +193,19 @@ class Model:
                 self.snapshots[snapshot.side] = snapshot
             case DropSnapshot(side):
                 self.snapshots.pop(side, None)
+            case SaveSighting() | HoldRemovals() | DropHeld():
+                self._one_guard(change)
+            case Note():
+                self.notes.append(change)
+
+    def _one_guard(self, change: SaveSighting | HoldRemovals | DropHeld) -> None:
+        match change:
             case SaveSighting(side, sighting):
                 self.sightings[side] = sighting
             case HoldRemovals(held):
                 self.held[held.side] = held
             case DropHeld(side):
                 self.held.pop(side, None)
-            case Note():
-                self.notes.append(change)
 
     def _one_straggler(self, change: AddStraggler | ReplaceStraggler | DropStraggler) -> None:
         match change:

@@ -93,9 +93,6 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "exclude": click.option(
         "--exclude", multiple=True, metavar="GLOB", help="Not these mailboxes; may be given several times."
     ),
-    "approve_removals": click.option(
-        "--approve-removals", is_flag=True, help="Remove even implausibly many messages, this once."
-    ),
     "layout": click.option(
         "--layout", type=click.Choice(LAYOUTS), help="How mailboxes lie in the Maildir [auto]."
     ),
@@ -158,7 +155,7 @@ def sync(**values: Any) -> int:
 
 
 @commands.command()
-@_options(*(name for name in _OPTIONS if name not in ("approve_removals", "quiet")))
+@_options(*(name for name in _OPTIONS if name != "quiet"))
 def plan(**values: Any) -> int:
     """Show what `sync` would do and why, and do nothing."""
     return _run("plan", **values)
@@ -202,7 +199,7 @@ def resolve(**values: Any) -> int:
 
 
 @commands.command()
-@_options(*(name for name in _OPTIONS if name not in ("approve_removals", "remove_mailboxes")))
+@_options(*(name for name in _OPTIONS if name != "remove_mailboxes"))
 @click.option("--deep", is_flag=True, help="Read every message again, also those that show no change.")
 def verify(**values: Any) -> int:
     """Prove that both sides hold the same mail, message by message, without trusting the state.

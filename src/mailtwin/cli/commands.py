@@ -34,7 +34,6 @@ class Options:
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
-    approve_removals: bool = False
     decisions: tuple[str, ...] = ()
     mailbox: str | None = None
     message_id: str | None = None
@@ -325,7 +324,7 @@ def _each(options: Options, work: Callable[[Built, Screen], ExitCode], *, narrat
 
 def _all(options: Options, screen: Screen, work: Callable[[Built, Screen], ExitCode]) -> Iterable[ExitCode]:
     for settings in find_pairs(options.targets, options.overrides):
-        built = build_pair(settings, ask_at_terminal, approve_removals=options.approve_removals)
+        built = build_pair(settings, ask_at_terminal)
         screen.begin(built.name, settings.left.address, settings.right.address)
         try:
             yield work(built, screen)

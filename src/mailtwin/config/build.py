@@ -58,7 +58,6 @@ def build_pair(
     settings: PairSettings,
     ask: Ask,
     *,
-    approve_removals: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Built:
     """The pair and its state's place. Touches neither network nor disk. Raises ConfigurationError."""
@@ -73,7 +72,6 @@ def build_pair(
         policy=settings.policy,
         names=NameMap(settings.rename),
         select=selector(settings.include, settings.exclude),
-        approve_removals=approve_removals,
         keeping=Keeping(settings.quarantine_days, settings.quarantine_megabytes * 1024 * 1024),
     )
     directory = settings.state_dir or default_state_dir()

@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from mailtwin.engine.copying import Copier, CopyFailure
 from mailtwin.engine.doubts import find_doubts, unreadable
-from mailtwin.engine.guards import refuse_implausible
-from mailtwin.engine.known import Known
+from mailtwin.engine.known import Known, sighting_of
 from mailtwin.engine.pair import SETTLE_S, Pair, ends
 from mailtwin.engine.quarantine import Keeper
+from mailtwin.engine.removals import Gate
 from mailtwin.engine.report import (
     Counts,
     MailboxResult,
@@ -57,6 +57,7 @@ from mailtwin.state import (
     AddStraggler,
     Change,
     DropCopy,
+    DropHeld,
     DropLink,
     DropSnapshot,
     DropStore,
@@ -64,6 +65,7 @@ from mailtwin.state import (
     ForgetAll,
     Note,
     ReplaceStraggler,
+    SaveSighting,
     SaveSnapshot,
     SetFlags,
     SetValidity,
@@ -92,13 +94,14 @@ class NeedsReconnect(Exception):
 
 @dataclass(slots=True)
 class MailboxRun:
-    """The work on one mailbox while it is open on both sides."""
+    """The work on one mailbox while it is open on both sides; `gate` lets its removals through, or does not."""
 
     pair: Pair
     state: State
     name: MailboxName
     known: Known
     report: Reporter
+    gate: Gate
     aside: set[tuple[Side, Ref]] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
@@ -108,7 +111,10 @@ class MailboxRun:
     _attempts: int = 0
 
     async def run(self) -> MailboxResult:
-        """Brings the mailbox in step, as far as it can be. Raises NeedsReconnect, or a store's or the state's error."""
+        """Brings the mailbox in step, as far as it can be.
+
+        Raises NeedsReconnect, NeedsSecondLook, GuardError, or a store's or the state's error.
+        """
         self.base = self.state.base(self.name)
         if self.base.stores:
             # A STORE whose connection was lost may still take effect, and must not be looked for before.
@@ -122,6 +128,9 @@ class MailboxRun:
                 return self._finish(plan)
             if self._stuck(phase):
                 return self._give_up(phase)
+            removals = only(Remove, phase)
+            if removals:
+                phase = tuple(self.gate.admit(self.base, self.known, removals))
             self.report(PhaseStarted(self.name, PHASES[type(phase[0])], len(phase), plan))
             await self._execute(phase)
         raise MailboxError(
@@ -274,8 +283,6 @@ class MailboxRun:
     async def _remove(self, operations: Sequence[Remove]) -> None:
         if not operations:
             return
-        if not self.pair.approve_removals:
-            refuse_implausible(self.name, self.base, tuple(operations))
         for side in Side:
             whys = {op.ref: op.why for op in operations if op.side is side}
             if whys:
@@ -347,6 +354,8 @@ class MailboxRun:
     def _finish(self, plan: Plan) -> MailboxResult:
         for problem in find_doubts(self.pair, self.name, self.base, self.known, plan):
             self._problem(problem)
+        planned = {op.side for op in only(Remove, plan)}
+        self._commit([DropHeld(one.side) for one in self.state.held(self.name) if one.side not in planned])
         return self._leave(in_step=not self.problems)
 
     def _leave(self, in_step: bool) -> MailboxResult:
@@ -355,7 +364,10 @@ class MailboxRun:
         A side that drops a keyword is in step without it, as one that says beforehand that it cannot hold it; but
         whether it still drops it has to be looked at each time.
         """
-        self._commit([self._snapshot(side) if in_step else DropSnapshot(side) for side in Side])
+        changes: list[Change] = [self._snapshot(side) if in_step else DropSnapshot(side) for side in Side]
+        if in_step:
+            changes += [SaveSighting(side, sighting_of(self.known.observations[side])) for side in Side]
+        self._commit(changes)
         return MailboxResult(self.name, in_step, self.counts)
 
     def _snapshot(self, side: Side) -> Change:

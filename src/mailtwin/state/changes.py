@@ -144,7 +144,7 @@ class DropStore:
 
 @dataclass(frozen=True, slots=True)
 class ForgetAll:
-    """Drops all links, intents, snapshots and held removals of the mailbox, not the stragglers: its numbering changed."""
+    """Drops links, intents, snapshots and held removals of the mailbox, not the stragglers: its numbering changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class SaveSighting:
 
 @dataclass(frozen=True, slots=True)
 class HoldRemovals:
-    """These removals are held back or, as far as they are approved, let through; replaces what was held on that side."""
+    """These removals are held back until they are approved; replaces what was held back on that side."""
 
     held: HeldRemovals
 

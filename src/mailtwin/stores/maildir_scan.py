@@ -41,7 +41,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The messages by ref; `odd` maps refs to unique names that are not UTF-8. `cursor`, `location`: see `Observation`."""
+    """The messages by ref; `odd` maps refs to unique names that are not UTF-8. The rest: see `Observation`."""
 
     places: dict[str, Place]
     odd: dict[str, str]
