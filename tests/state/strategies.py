@@ -72,14 +72,15 @@ SNAPSHOTS = st.builds(
     Snapshot, SIDES, st.sampled_from(["", "c1", "c2"]), st.dictionaries(REFS, st.none() | FLAGS, max_size=3)
 )
 HELD = st.builds(
-    lambda side, refs, approves, why: HeldRemovals(
-        INBOX, side, "1", refs, why, approved=frozenset(ref for ref in refs if approves(ref)), since=7.0
-    ),
-    SIDES,
-    st.frozensets(REFS, min_size=1),
-    st.functions(like=lambda _ref: None, returns=st.booleans(), pure=True),
-    TEXTS,
-)
+    HeldRemovals,
+    mailbox=st.just(INBOX),
+    side=SIDES,
+    validity=st.just("1"),
+    refs=st.frozensets(REFS, min_size=1),
+    why=TEXTS,
+    whole=st.booleans(),
+    since=st.just(7.0),
+).flatmap(lambda held: st.sampled_from([held, replace(held, approved=frozenset(list(held.refs)[:2]))]))
 SIGHTINGS = st.builds(Sighting, st.integers(0, 2**40), st.sampled_from(["", "1:2"]))
 NOTES = st.builds(Note, st.sampled_from(["copy", "remove"]), st.none() | REFS, st.none() | REFS, TEXTS, TEXTS)
 CHANGES: st.SearchStrategy[Change] = st.one_of(

@@ -199,6 +199,21 @@ def resolve(**values: Any) -> int:
 
 
 @commands.command()
+@_options("config", "layout", "state_dir", "json")
+@click.option("--yes", is_flag=True, help="Approve without being asked.")
+@_MAILBOX
+def approve(**values: Any) -> int:
+    """Let removals through that were held back as implausible.
+
+    Shows what the last run held back and why, with the messages, and asks. What is approved are exactly these
+    removals: the next `sync` carries them out if they are still planned then, and judges any others anew. Without a
+    terminal and without --yes, only shows. Ends with exit code 0 when nothing waits for an approval any more, else
+    with 3.
+    """
+    return _run("approve", **values)
+
+
+@commands.command()
 @_options(*(name for name in _OPTIONS if name != "remove_mailboxes"))
 @click.option("--deep", is_flag=True, help="Read every message again, also those that show no change.")
 def verify(**values: Any) -> int:

@@ -25,6 +25,8 @@ _NOTED: Mapping[str, str] = {
     "hold": "held",
     "reset": "paired anew",
     "decide": "decided",
+    "hold-removals": "removals held back",
+    "approve": "removals approved",
     "undo": "put back",
     "create-mailbox": "mailbox created",
     "remove-mailbox": "mailbox removed",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailtwin.engine.approving import HeldBack, held_back
 from mailtwin.engine.resolving import Undecided, undecided
 from mailtwin.model import MailboxName
 from mailtwin.state import Kept, MailboxRecord, RunRecord, State
@@ -23,6 +24,7 @@ class PairStatus:
     mailboxes: tuple[MailboxRecord, ...] = ()
     unresolved: tuple[Undecided, ...] = ()
     kept: tuple[Kept, ...] = ()
+    held: tuple[HeldBack, ...] = ()
 
     @property
     def links(self) -> int:
@@ -54,6 +56,7 @@ def read_status(path: Path, left: str, right: str) -> PairStatus:
             tuple(state.mailboxes().values()),
             tuple(undecided(state)),
             tuple(state.kept()),
+            tuple(held_back(state)),
         )
 
 

@@ -19,6 +19,7 @@ from mailtwin.engine.guards import (
     REMOVALS_UNGUARDED,
     Evidence,
     PairTotal,
+    Sign,
     explain,
     judge,
     refusal,
@@ -133,7 +134,7 @@ class Case:
     known: Known
     held: Mapping[Side, HeldRemovals]
     evidence: Mapping[Side, Evidence]
-    signs: Mapping[Side, Mapping[object, str]]
+    signs: Mapping[Side, Mapping[Sign, str]]
 
     @classmethod
     def of(

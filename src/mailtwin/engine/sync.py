@@ -236,23 +236,22 @@ class PairRun:
     ) -> None:
         """Works on one mailbox; its result, or what it waits for, is noted."""
         self._tell(started)
-        in_step = waits = False
+        in_step = False
         try:
             in_step = await self._bring_in_step(found, tally, look)
         except NeedsSecondLook as need:
-            waits = True
             self.waiting[found.name] = Waiting(started, tally, need)
+            return
         except MailtwinError as error:
             if error.scope > Scope.MAILBOX:
                 raise
             self._problem(Problem(error, found.name))
         finally:
-            if not waits:
+            if found.name not in self.waiting:
                 self.problems += tally.problems
                 result = MailboxResult(found.name, in_step, tally.counts)
                 self.results.append(result)
-        if not waits:
-            self._tell(MailboxFinished(result))
+        self._tell(MailboxFinished(self.results[-1]))
 
     async def _look_again(self, survey: Survey, vanished: list[Vanished], agreed: int) -> None:
         """What was not believed at one look is looked at on fresh connections, now that all of it is known."""
