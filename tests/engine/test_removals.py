@@ -150,6 +150,10 @@ async def test_a_listing_that_is_short_once_and_says_ok_removes_nothing(
     assert report.in_step, report.problems
     assert len(world.bodies(Side.LEFT)) == 60
     assert held(world) == []
+    with world.state() as state:
+        assert [line.detail for line in state.history(operation="look-again")] == [
+            "10 messages were missing in one complete listing, and none of them in the next"
+        ]
 
 
 @pytest.mark.parametrize("second", [5, 15], ids=["fewer", "more"])

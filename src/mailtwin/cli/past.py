@@ -27,6 +27,7 @@ _NOTED: Mapping[str, str] = {
     "decide": "decided",
     "hold-removals": "removals held back",
     "approve": "removals approved",
+    "look-again": "looked again",
     "undo": "put back",
     "create-mailbox": "mailbox created",
     "remove-mailbox": "mailbox removed",

@@ -57,7 +57,6 @@ from mailtwin.state import (
     AddStraggler,
     Change,
     DropCopy,
-    DropHeld,
     DropLink,
     DropSnapshot,
     DropStore,
@@ -354,8 +353,7 @@ class MailboxRun:
     def _finish(self, plan: Plan) -> MailboxResult:
         for problem in find_doubts(self.pair, self.name, self.base, self.known, plan):
             self._problem(problem)
-        planned = {op.side for op in only(Remove, plan)}
-        self._commit([DropHeld(one.side) for one in self.state.held(self.name) if one.side not in planned])
+        self._commit(self.gate.end({op.side for op in only(Remove, plan)}))
         return self._leave(in_step=not self.problems)
 
     def _leave(self, in_step: bool) -> MailboxResult:

@@ -12,6 +12,7 @@ beyond it is judged by itself; an approval ends when its removals happened or ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from mailtwin.engine.guards import (
@@ -76,6 +77,7 @@ class Gate:
     name: MailboxName
     budget: Budget
     look: SecondLook | None = None
+    _compared: bool = False
 
     def admit(self, base: Base, known: Known, operations: Sequence[Remove]) -> list[Remove]:
         """Those of the planned removals that may be done now; never none.
@@ -87,11 +89,23 @@ class Gate:
         if self.look is None:
             return self._at_first_look(case)
         self._compare(case, self.look.looked)
+        self._compared = True
         self.state.commit(self.name, case.forgotten())
         admitted = [op for op in operations if case.is_let_through(op)]
         if not admitted:
             raise self._hold(case)
         return admitted
+
+    def end(self, planned: AbstractSet[Side]) -> list[Change]:
+        """What is written when nothing more is to be removed: holds end on the sides on which nothing is `planned`."""
+        changes: list[Change] = [
+            DropHeld(one.side) for one in self.state.held(self.name) if one.side not in planned
+        ]
+        if self.look is not None and not self._compared:
+            count = len(self.look.looked)
+            why = f"{count:,} messages were missing in one complete listing, and none of them in the next"
+            changes.append(Note("look-again", None, None, why))
+        return changes
 
     def _at_first_look(self, case: Case) -> list[Remove]:
         linked = case.linked
