@@ -547,3 +547,61 @@ async def test_a_plan_counts_all_mailboxes(world: World) -> None:
         planned = await plan(world.pair, state)
     assert len(planned.problems) == 10
     assert all("80 of 100" in problem.error.message for problem in planned.problems)
+
+
+# --- messages that were moved ---
+
+
+def move(store: MemoryStore, target: MailboxName, *uids: int) -> None:
+    """Somebody moves messages out of INBOX."""
+    mail = store.contents()
+    for uid in uids:
+        store.add(target, mail[uid].data)
+    store.user_remove(INBOX, *uids)
+
+
+@pytest.mark.parametrize("name", ["Archive", "A"], ids=["after INBOX", "before INBOX"])
+async def test_an_inbox_that_was_emptied_into_another_mailbox(world: World, name: str) -> None:
+    """Nothing of it is lost: the messages are there, on both sides."""
+    archive = MailboxName((name,))
+    world.left.add(archive, message(500))
+    await filled(world, 60)
+    move(world.right, archive, *range(1, 61))
+    report = await world.run()
+    assert report.in_step, report.problems
+    assert world.bodies(Side.LEFT) == []
+    assert len(world.bodies(Side.LEFT, archive)) == 61
+    await world.check()
+
+
+async def test_what_was_not_moved_is_judged_by_itself(world: World) -> None:
+    archive = MailboxName(("Archive",))
+    await filled(world, 60)
+    move(world.right, archive, *range(1, 31))
+    world.right.user_remove(INBOX, *range(31, 61))
+    report = await world.run()
+    assert_held(report, "30 messages", "none of the messages")
+    assert report.counts.removed_left == 30
+    (one,) = held(world)
+    assert one.refs == set(range(31, 61))
+
+
+async def test_new_mail_elsewhere_excuses_nothing(world: World) -> None:
+    await filled(world, 60)
+    world.right.user_remove(INBOX, *range(1, 61))
+    for number in range(60):
+        world.right.add(MailboxName(("Lists",)), message(1000 + number))
+    assert_held(await world.run(), "60 messages")
+    assert len(world.bodies(Side.LEFT)) == 60
+
+
+async def test_mailboxes_that_were_emptied_into_another_are_no_loss_of_the_pair(world: World) -> None:
+    names = await filled(world, 10, "INBOX", *(f"M{number}" for number in range(9)))
+    for name in names[1:]:
+        mail = world.right.contents(name)
+        for uid in range(1, 10):
+            world.right.add(INBOX, mail[uid].data)
+            world.right.user_remove(name, uid)
+    report = await world.run()
+    assert report.in_step, report.problems
+    assert report.counts.removed_left == 81

@@ -130,7 +130,7 @@ class _Preview:
     def _evidence(self, base: Base, known: Known, operations: Sequence[Remove]) -> Sequence[Evidence]:
         if self.state is None or not operations:
             return ()
-        return tuple(Case.of(self.state, self.name, base, known, operations, {}).evidence.values())
+        return tuple(Case.of(self.state, self.name, base, known, operations).evidence.values())
 
     async def _plan_new(self, missing: Side) -> tuple[PlannedMailbox, list[Problem]]:
         """A mailbox that one side does not have yet is planned against an empty one."""

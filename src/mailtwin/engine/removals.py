@@ -6,7 +6,8 @@
                What the judge (`guards`) does not believe is held back, durably, until a person approves exactly that.
 
 A short answer that says OK is seldom short in the same way twice. What is approved is let through, what is planned
-beyond it is judged by itself; an approval ends when its removals happened or are not planned any more.
+beyond it is judged by itself; an approval ends when its removals happened or are not planned any more. A message that
+this very run found in another mailbox was moved, not lost.
 """
 
 from __future__ import annotations
@@ -29,22 +30,25 @@ from mailtwin.engine.known import Known
 from mailtwin.errors import GuardError, MailboxError
 from mailtwin.model import Listing, MailboxName, Ref, Side
 from mailtwin.planner import Base, Remove
-from mailtwin.state import Change, DropHeld, HeldRemovals, HoldRemovals, Note, State
+from mailtwin.state import Change, DropHeld, HeldRemovals, HoldRemovals, Note, Sighting, State
 
 LOOKED_AT_ONCE = 3
 """So many removals in a mailbox need no second look."""
+
+ARRIVALS_MAX = 100_000
+"""So many messages that a run copied are compared with those that are missing."""
 
 End = tuple[Side, Ref]
 
 
 class NeedsSecondLook(Exception):
-    """Removals that are not believed yet: `looked`, what one look would remove; `counts`, how many of them are not
-    approved, by side."""
+    """Removals that are not believed yet: `looked`, what one look would remove; `unapproved`, those of them that nobody
+    approved."""
 
-    def __init__(self, looked: frozenset[End], counts: Mapping[Side, int]) -> None:
+    def __init__(self, looked: frozenset[End], unapproved: frozenset[End]) -> None:
         super().__init__(len(looked))
         self.looked = looked
-        self.counts = counts
+        self.unapproved = unapproved
 
 
 @dataclass(slots=True)
@@ -63,10 +67,12 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class SecondLook:
-    """What the first look would have removed, and what all mailboxes together would lose, by side."""
+    """What the first look would have removed, those messages of it that were `moved` to another mailbox, and what all
+    mailboxes together would lose, by side."""
 
     looked: frozenset[End]
     pair: Mapping[Side, PairTotal]
+    moved: frozenset[End] = frozenset()
 
 
 @dataclass(slots=True)
@@ -85,7 +91,7 @@ class Gate:
         Raises NeedsSecondLook, GuardError for what is held back (that is durable then), MailboxError when both looks
         differ.
         """
-        case = Case.of(self.state, self.name, base, known, operations, self.look.pair if self.look else {})
+        case = Case.of(self.state, self.name, base, known, operations, self.look)
         if self.look is None:
             return self._at_first_look(case)
         self._compare(case, self.look.looked)
@@ -110,8 +116,8 @@ class Gate:
     def _at_first_look(self, case: Case) -> list[Remove]:
         linked = case.linked
         if len(linked) > min(LOOKED_AT_ONCE, self.budget.left) or any(case.signs.values()):
-            counts = {side: len(found.refs) for side, found in case.evidence.items()}
-            raise NeedsSecondLook(frozenset((op.side, op.ref) for op in linked), counts)
+            unapproved = frozenset((side, ref) for side, found in case.evidence.items() for ref in found.refs)
+            raise NeedsSecondLook(frozenset((op.side, op.ref) for op in linked), unapproved)
         self.budget.spend(linked)
         return list(case.operations)
 
@@ -141,12 +147,16 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Planned removals of one mailbox, what is known about those that are not approved, and the signs against them."""
+    """Planned removals of one mailbox, what is known about those that need a reason, and the signs against them.
+
+    None is needed for what was `excused`: it was approved, or moved to another mailbox.
+    """
 
     operations: Sequence[Remove]
     base: Base
     known: Known
     held: Mapping[Side, HeldRemovals]
+    excused: frozenset[End]
     evidence: Mapping[Side, Evidence]
     signs: Mapping[Side, Mapping[Sign, str]]
 
@@ -158,20 +168,23 @@ class Case:
         base: Base,
         known: Known,
         operations: Sequence[Remove],
-        pair: Mapping[Side, PairTotal],
+        look: SecondLook | None = None,
     ) -> Case:
         """The case of these removals. Raises StateError and StorageError."""
         found = [] if state is None else state.held(name)
         held = {one.side: one for one in found if not one.whole and one.validity == base.validity(one.side)}
+        excused = frozenset((one.side, ref) for one in held.values() for ref in one.approved)
+        excused |= look.moved if look is not None else frozenset()
         evidence = {}
         for side in Side:
             own = [op.ref for op in operations if op.side is side and op.link is not None]
-            approved = held[side].approved if side in held else frozenset()
-            refs = [ref for ref in own if ref not in approved]
+            refs = [ref for ref in own if (side, ref) not in excused]
             if refs:
-                evidence[side] = _evidence(state, name, base, known, side, refs, approved, pair)
-        signs = {side: judge(found) for side, found in evidence.items()}
-        return cls(operations, base, known, held, evidence, signs)
+                sighting = None if state is None else state.sighting(name, side.other)
+                known_of = _evidence(sighting, base, known, side, refs, excused)
+                evidence[side] = replace(known_of, pair=look.pair[side]) if look is not None else known_of
+        signs = {side: judge(each) for side, each in evidence.items()}
+        return cls(operations, base, known, held, excused, evidence, signs)
 
     @property
     def linked(self) -> list[Remove]:
@@ -183,7 +196,7 @@ class Case:
         side = operation.side
         if operation.link is None or not self.signs.get(side):
             return True
-        return side in self.held and operation.ref in self.held[side].approved
+        return (side, operation.ref) in self.excused
 
     def which_are_back(self, gone: frozenset[End]) -> list[End]:
         """Those of the messages whose twin, which was missing, is there."""
@@ -201,19 +214,17 @@ class Case:
 
 
 def _evidence(
-    state: State | None,
-    name: MailboxName,
+    sighting: Sighting | None,
     base: Base,
     known: Known,
     side: Side,
     refs: Sequence[Ref],
-    approved: frozenset[Ref],
-    pair: Mapping[Side, PairTotal],
+    excused: frozenset[End],
 ) -> Evidence:
     here = known.observations[side].listing.flags
     there = known.observations[side.other]
-    sighting = None if state is None else state.sighting(name, side.other)
-    links = [link for link in base.links if link.ref(side) in here and link.ref(side) not in approved]
+    links = [link for link in base.links if link.ref(side) in here and (side, link.ref(side)) not in excused]
+    gone = sum(1 for which, _ref in excused if which is side)
     missing = set(refs)
     twins = [link.ref(side.other) for link in links if link.ref(side) in missing]
     return Evidence(
@@ -221,12 +232,11 @@ def _evidence(
         refs=tuple(refs),
         agreed=len(links),
         listed=len(there.listing.flags),
-        listed_before=None if sighting is None else sighting.listed - len(approved),
+        listed_before=None if sighting is None else sighting.listed - gone,
         survivors=sum(link.ref(side.other) in there.listing.flags for link in links),
         only_oldest=_are_oldest(twins, there.listing),
         location=there.location,
         location_before="" if sighting is None else sighting.location,
-        pair=pair.get(side, PairTotal()),
     )
 
 
@@ -252,14 +262,31 @@ def hold(before: HeldRemovals | None, held: HeldRemovals) -> list[Change]:
     return [HoldRemovals(held), Note("hold-removals", None, None, f"on {held.side.label}: {held.why}")]
 
 
+def _names(state: State, name: MailboxName, ends: AbstractSet[End]) -> dict[End, str]:
+    """The Message-IDs of messages in the present numbering, as far as the history tells them."""
+    resets = state.history(mailbox=name, operation="reset", limit=1)
+    since = max((line.number for line in resets), default=0)
+    lines = state.message_ids(name, ends)
+    return {(side, ref): message_id for number, side, ref, message_id in lines if number > since}
+
+
 def message_ids(state: State, held: HeldRemovals, limit: int) -> list[tuple[Ref, str]]:
     """The first `limit` of the messages, each with its Message-ID as far as the history tells it ("": it does not)."""
     refs = sorted(held.refs, key=lambda ref: (isinstance(ref, str), ref))[:limit]
-    resets = state.history(mailbox=held.mailbox, operation="reset", limit=1)
-    since = max((line.number for line in resets), default=0)
-    lines = state.message_ids(held.mailbox, {(held.side, ref) for ref in refs})
-    known = {ref: message_id for number, _side, ref, message_id in lines if number > since}
-    return [(ref, known.get(ref, "")) for ref in refs]
+    known = _names(state, held.mailbox, {(held.side, ref) for ref in refs})
+    return [(ref, known.get((held.side, ref), "")) for ref in refs]
+
+
+def find_moved(state: State, run: int, name: MailboxName, looked: AbstractSet[End]) -> frozenset[End]:
+    """Those of the messages that `run` copied in another mailbox, by their Message-IDs: both sides hold them there."""
+    arrived = {
+        line.message_id
+        for line in state.history(run=run, operation="copy", limit=ARRIVALS_MAX)
+        if line.message_id and line.mailbox != name
+    }
+    if not arrived:
+        return frozenset()
+    return frozenset(end for end, message_id in _names(state, name, looked).items() if message_id in arrived)
 
 
 def name_messages(state: State, held: HeldRemovals, limit: int) -> list[str]:

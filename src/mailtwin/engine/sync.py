@@ -19,7 +19,7 @@ from mailtwin.engine.known import Known
 from mailtwin.engine.mailbox import MailboxRun, NeedsReconnect
 from mailtwin.engine.pair import SETTLE_S, Pair, open_both
 from mailtwin.engine.quarantine import tidy
-from mailtwin.engine.removals import LOOKED_AT_ONCE, Budget, Gate, NeedsSecondLook, SecondLook
+from mailtwin.engine.removals import LOOKED_AT_ONCE, Budget, Gate, NeedsSecondLook, SecondLook, find_moved
 from mailtwin.engine.report import (
     Connected,
     Counts,
@@ -106,11 +106,12 @@ class Waiting:
 
 @dataclass(slots=True)
 class PairRun:
-    """One run; use `sync`."""
+    """One run, with its number in the state; use `sync`."""
 
     pair: Pair
     state: State
     report: Reporter
+    number: int
     created: dict[CreateMailbox, None] = field(default_factory=dict)
     refused: dict[CreateMailbox, MailtwinError] = field(default_factory=dict)
     results: list[MailboxResult] = field(default_factory=list)
@@ -257,9 +258,11 @@ class PairRun:
         """What was not believed at one look is looked at on fresh connections, now that all of it is known."""
         counts = dict(self.budget.spent)
         doubtful = {side for waiting in self.waiting.values() for side, _ref in waiting.need.looked}
-        for waiting in self.waiting.values():
-            for side, count in waiting.need.counts.items():
-                counts[side] += count
+        moved = {}
+        for name, waiting in self.waiting.items():
+            moved[name] = find_moved(self.state, self.number, name, waiting.need.looked)
+            for side, _ref in waiting.need.unapproved - moved[name]:
+                counts[side] += 1
         for mailbox in vanished:
             lost = len(mailbox.evidence(PairTotal()).refs)
             counts[mailbox.side] += lost
@@ -268,9 +271,9 @@ class PairRun:
         self.failures = 0
         for side in sorted(doubtful):
             await self._reconnect(side.other)
-        waited, self.waiting = self.waiting, {}
-        for name, waiting in waited.items():
-            look = SecondLook(waiting.need.looked, totals)
+        for name in list(self.waiting):
+            waiting = self.waiting.pop(name)
+            look = SecondLook(waiting.need.looked, totals, moved[name])
             await self._work_on(survey.glances[name], waiting.started, waiting.tally, look)
         for mailbox in vanished:
             try:
@@ -356,7 +359,7 @@ async def sync(pair: Pair, state: State, report: Reporter = ignore_events) -> Ru
     """
     run = state.begin_run("sync")
     outcome = "interrupted"
-    work = PairRun(pair, state, report)
+    work = PairRun(pair, state, report, run)
     try:
         result = await work.run()
         outcome = "in step" if result.in_step else "not in step"
