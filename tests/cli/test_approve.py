@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -161,27 +162,39 @@ async def test_while_a_run_is_going_on(program: Program) -> None:
         assert (await program.run("sync", address, MAILDIR)).code == ExitCode.GUARD
 
 
+@asynccontextmanager
+async def asked(program: Program, address: str) -> AsyncIterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A person's end of the terminal, at which the program has asked, and the program."""
+    with terminal() as (ours, theirs):
+        process = at_terminal(program, theirs, "approve", address, MAILDIR)
+        try:
+            assert "Remove 12 messages at the next sync?" in await read_until(ours, "[y/N]")
+            yield ours, process
+        finally:
+            process.kill()
+            process.wait()
+
+
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 3), ("", 3)])
 async def test_a_person_is_asked(program: Program, answer: str, code: int) -> None:
     async with held(program) as (_, address):
-        with terminal() as (ours, theirs):
-            process = at_terminal(program, theirs, "approve", address, MAILDIR)
-            shown = await read_until(ours, "[y/N]")
-            assert "Remove 12 messages at the next sync?" in shown
+        async with asked(program, address) as (ours, process):
             os.write(ours, f"{answer}\n".encode())
-            await read_until(ours, "approved" if code == 0 else "\n")
             assert await asyncio.to_thread(process.wait, 30) == code
+        status = await program.run("status", "--json", address, MAILDIR)
+        assert [one["approved"] for one in status.lines[1]["held"]] == [code == 0]
 
 
 async def test_a_person_who_is_asked_may_leave(program: Program) -> None:
     async with held(program) as (_, address):
-        with terminal() as (ours, theirs):
-            process: subprocess.Popen[bytes] = at_terminal(program, theirs, "approve", address, MAILDIR)
-            await read_until(ours, "[y/N]")
-            process.send_signal(signal.SIGINT)
-            shown = await read_until(ours, "interrupted")
-            assert "Traceback" not in shown
-            assert await asyncio.to_thread(process.wait, 30) == ExitCode.INTERRUPTED
+        async with asked(program, address) as (ours, process):
+            while process.poll() is None:
+                # Again, as a person would: readline is deaf for a moment before it begins to wait.
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    await asyncio.to_thread(process.wait, 5)
+            assert "Traceback" not in await read_until(ours, "interrupted")
+            assert process.returncode == ExitCode.INTERRUPTED
         assert (await program.run("approve", address, MAILDIR)).code == ExitCode.NOT_IN_STEP
 
 

@@ -218,6 +218,20 @@ async def test_another_disk(world: World) -> None:
     assert (await world.run()).in_step, "the other disk is the one of last time by now"
 
 
+async def test_the_other_disk_is_the_one_of_last_time_also_where_a_message_cannot_be_read(
+    world: World,
+) -> None:
+    world.right.user_moves("1:1")
+    await filled(world, 9)
+    world.right.user_withholds(INBOX, world.right.add(INBOX, message(50)))
+    world.right.user_moves("2:1")
+    assert not (await world.run()).in_step
+    world.right.user_remove(INBOX, 1)
+    report = await world.run()
+    assert not report.in_step
+    assert report.counts.removed_left == 1
+
+
 async def test_a_server_that_shows_only_the_newest_messages(world: World) -> None:
     await filled(world, 1001)
     world.right.user_remove(INBOX, 1)

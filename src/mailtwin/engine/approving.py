@@ -34,13 +34,14 @@ def held_back(state: State, mailbox: MailboxName | None = None) -> list[HeldBack
 def approve(state: State, shown: Iterable[HeldBack]) -> list[HeldBack]:
     """Approves exactly what a person was shown, and returns it as it is now.
 
-    What has changed since it was shown is left as it is, and left out. Raises StateError and StorageError.
+    What has changed since it was shown, or is approved already, is left as it is, and left out. Raises StateError and
+    StorageError.
     """
     now = state.held()
     approved = []
     for one in shown:
         held = one.held
-        if held in now:
+        if held in now and not held.is_approved:
             new = replace(held, approved=held.refs)
             note = Note("approve", None, None, f"on {held.side.label}: {held.why}")
             state.commit(held.mailbox, [HoldRemovals(new), note])

@@ -26,7 +26,7 @@ from mailtwin.engine.report import (
     Progress,
     Reporter,
 )
-from mailtwin.errors import MailboxError
+from mailtwin.errors import MailboxError, Scope
 from mailtwin.model import Flags, MailboxName, Ref, Side, format_flags, make_flags
 from mailtwin.planner import (
     PHASES,
@@ -360,10 +360,11 @@ class MailboxRun:
         """Saves the cursors only of a mailbox that is in step: they vouch that nothing is left to do in it.
 
         A side that drops a keyword is in step without it, as one that says beforehand that it cannot hold it; but
-        whether it still drops it has to be looked at each time.
+        whether it still drops it has to be looked at each time. Single messages that cannot be had do not keep the rest
+        from being a measure of what is there.
         """
         changes: list[Change] = [self._snapshot(side) if in_step else DropSnapshot(side) for side in Side]
-        if in_step:
+        if in_step or all(problem.error.scope is Scope.MESSAGE for problem in self.problems):
             changes += [SaveSighting(side, sighting_of(self.known.observations[side])) for side in Side]
         self._commit(changes)
         return MailboxResult(self.name, in_step, self.counts)
