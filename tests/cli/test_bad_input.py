@@ -226,10 +226,12 @@ async def test_implausible_removals(program: Program) -> None:
         ended = await program.run("sync", address, MAILDIR)
         assert ended.code == ExitCode.GUARD
         assert "problems in INBOX:" in ended.err
-        assert "--approve-removals" in ended.err
+        assert "`mailtwin approve` lets exactly these removals through" in ended.err
         assert ended.out.startswith("not in step")
         assert len(found["INBOX"]) == 40
-        assert (await program.run("sync", "--approve-removals", address, MAILDIR)).code == ExitCode.OK
+        assert (await program.run("approve", "--yes", address, MAILDIR)).code == ExitCode.OK
+        assert len(found["INBOX"]) == 40
+        assert (await program.run("sync", address, MAILDIR)).code == ExitCode.OK
         assert len(found["INBOX"]) == 0
 
 

@@ -22,6 +22,7 @@ COMMANDS = (
     "check",
     "status",
     "resolve",
+    "approve",
     "verify",
     "log",
     "explain",

@@ -18,6 +18,7 @@ from mailtwin.cli.past import Past
 from mailtwin.cli.screen import TextScreen
 from mailtwin.cli.status import PairStatus
 from mailtwin.cli.terminal import TerminalScreen, short
+from mailtwin.engine.approving import HeldBack
 from mailtwin.engine.explaining import Explanation
 from mailtwin.engine.findings import Alteration, Finding, Kind, Verification, VerifiedMailbox
 from mailtwin.engine.putback import Undone
@@ -72,7 +73,7 @@ from mailtwin.planner.operations import (
     Unresolved,
     Verdict,
 )
-from mailtwin.state import Digest, HistoryEntry, Kept, MailboxRecord, RunRecord, Uncopied
+from mailtwin.state import Digest, HeldRemovals, HistoryEntry, Kept, MailboxRecord, RunRecord, Uncopied
 
 SENT = MailboxName(("Sent",))
 LIST = MailboxName(("Lists", "[x]\x1b[31m"))
@@ -165,6 +166,18 @@ KEPT = (
     Kept(INBOX, Side.LEFT, 7, "1", make_flags([]), DATE, 1234, "<a@b>", WHO, "f.eml", run=7, since=1e9),
     Kept(SENT, Side.RIGHT, "17.a", "1", make_flags([]), DATE, 2000, "", WHO, "g.eml", run=2, since=1e9),
 )
+WHY = (
+    "4 messages that both sides held are missing on the right, and would be removed on the left: all of them"
+)
+HELD = (
+    HeldBack(
+        HeldRemovals(INBOX, Side.LEFT, "1", frozenset(range(1, 5)), WHY, since=1e9), ((1, "<a@b>"), (2, ""))
+    ),
+    HeldBack(
+        HeldRemovals(SENT, Side.RIGHT, "1", frozenset(["17.a"]), "why", approved=frozenset(["17.a"])),
+        (("17.a", ""),),
+    ),
+)
 STATUS = PairStatus(
     "imaps://me@h/",
     "maildir:/m",
@@ -182,6 +195,7 @@ STATUS = PairStatus(
             SENT, Side.RIGHT, "19.c", "not now", due=1e9 + 3600, attempts=2, first=1e9, last=1e9, message_id="<c@d>"
         ),
     ),
+    HELD,
 )  # fmt: skip
 
 
@@ -458,7 +472,7 @@ def test_status_as_text() -> None:
     ]
     assert lines[4] == "2 removed messages kept (3.2 KiB); `mailtwin undo` shows them"
     at, later = words.local_time(1e9), words.local_time(1e9 + 3600)
-    assert lines[5:9] == [
+    assert lines[5:11] == [
         (
             f"not copied: INBOX: UID 5 of the left (2.0 KiB): too big (tried once, last {at}; again when something "
             "changed, or with `mailtwin sync --retry`)"
@@ -467,14 +481,16 @@ def test_status_as_text() -> None:
             f"not copied: Sent: 19.c of the right (<c@d>): not now (tried 2 times, last {at}; again after {later}, or "
             "with `mailtwin sync --retry`)"
         ),
+        f"held back: INBOX: {WHY}; `mailtwin approve` shows the messages and asks",
+        "held back: Sent: approved, the next `mailtwin sync` does it: why",
         (
             "unresolved: INBOX: UID 9 of the left (2.0 KiB, SHA-256 abababababababab): may have been stored on the "
             "right, and is not found there"
         ),
         "unresolved: INBOX: UID 23 of the right (<a@b>): an extra copy, which arrived late",
     ]
-    assert lines[10].endswith("  2    sync  running, or killed  not counted")
-    assert lines[11].endswith("  1    sync  in step             3 recognised on both sides")
+    assert lines[12].endswith("  2    sync  running, or killed  not counted")
+    assert lines[13].endswith("  1    sync  in step             3 recognised on both sides")
 
 
 def test_what_is_kept_as_text() -> None:
@@ -490,6 +506,22 @@ def test_what_is_kept_as_text() -> None:
     assert out.getvalue().splitlines()[-1] == "1 message put back"
     assert "  on the left, UID 7: no" in err.getvalue().splitlines()
     assert words.kept_lines(()) == ["nothing is kept"]
+
+
+def test_what_is_held_back_as_text() -> None:
+    screen, out, _ = text_screen()
+    screen.held(HELD)
+    assert out.getvalue().splitlines()[1:] == [
+        f"INBOX: {WHY}",
+        "  UID 1 <a@b>",
+        "  UID 2",
+        "  and 2 messages more",
+        "Sent: approved, the next `mailtwin sync` does it: why",
+        "  17.a",
+    ]
+    assert words.held_lines(()) == ["nothing is held back"]
+    assert words.approved(HELD, 0) == ["5 removals approved; the next `mailtwin sync` carries them out"]
+    assert words.approved((), 1) == ["1 mailbox changed since it was shown, and not approved: look again"]
 
 
 def test_decisions_as_text() -> None:
@@ -646,6 +678,8 @@ def json_lines(*, quiet: bool = False, verbose: bool = False) -> list[dict[str, 
     screen.check(CHECK)
     screen.status(STATUS)
     screen.resolved(Decision.SEND_AGAIN, STATUS.unresolved)
+    screen.held(HELD)
+    screen.approved(HELD[1:], 1)
     screen.verified(VERIFICATION)
     screen.log(Past(STATUS.runs[1:]))
     screen.log(Past(None, LINES))
@@ -700,6 +734,6 @@ def test_json_values() -> None:
 
 def test_quiet_json_has_results_only() -> None:
     assert [line["event"] for line in json_lines(quiet=True)] == [
-        "begin", "compared", "report", "plan", "check", "status", "resolve", "verify", "log", "history",
-        "explain", "state-check", "kept", "undo", "error", "end",
+        "begin", "compared", "report", "plan", "check", "status", "resolve", "held", "approve", "verify", "log",
+        "history", "explain", "state-check", "kept", "undo", "error", "end",
     ]  # fmt: skip

@@ -50,8 +50,8 @@ def test_pair() -> None:
     configured = dataclasses.replace(
         settings(), policy=policy, exclude=("Trash",), rename=((sent, gesendet),), state_dir=Path("/state")
     )
-    built = build_pair(configured, nobody, approve_removals=True)
-    assert (built.name, built.pair.policy, built.pair.approve_removals) == ("p", policy, True)
+    built = build_pair(configured, nobody)
+    assert (built.name, built.pair.policy) == ("p", policy)
     assert built.pair.select(INBOX)
     assert not built.pair.select(MailboxName(("Trash",)))
     assert built.pair.names.to_right(sent) == gesendet

@@ -371,21 +371,6 @@ async def test_a_vanished_store_is_not_ten_thousand_removals(world: World) -> No
     assert len(world.bodies(Side.LEFT, MailboxName(("Work",)))) == 5
 
 
-async def test_an_implausible_number_of_removals_stops_the_mailbox_until_approved(world: World) -> None:
-    for number in range(60):
-        world.left.add(INBOX, message(number))
-    await world.run()
-    world.right.user_remove(INBOX, *range(1, 41))
-    report = await world.run()
-    assert isinstance(report.problems[0].error, GuardError)
-    assert report.exit_code is ExitCode.GUARD
-    assert len(world.bodies(Side.LEFT)) == 60
-    world.pair = replace(world.pair, approve_removals=True)
-    assert (await world.run()).in_step
-    assert len(world.bodies(Side.LEFT)) == 20
-    await world.check()
-
-
 # --- what a run costs ---
 
 

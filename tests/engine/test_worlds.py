@@ -20,6 +20,7 @@ import pytest
 from tests.engine.test_sync import World, message
 
 from mailtwin.engine import Pair, sync
+from mailtwin.engine.approving import approve, held_back
 from mailtwin.engine.resolving import Decision, resolve
 from mailtwin.errors import MailtwinError
 from mailtwin.model import INBOX, make_flags
@@ -179,6 +180,7 @@ class RandomWorld(World):
                 decided = [
                     *resolve(state, Decision.SEND_AGAIN),
                     *resolve(state, Decision.REMOVE_EXTRA),
+                    *approve(state, held_back(state)),
                 ]
             self.check_now()
             problems = report.problems

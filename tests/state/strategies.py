@@ -16,6 +16,7 @@ from mailtwin.state import (
     AddStraggler,
     Change,
     DropCopy,
+    DropHeld,
     DropLink,
     DropSnapshot,
     DropStore,
@@ -23,13 +24,17 @@ from mailtwin.state import (
     DropUncopied,
     EndAttempt,
     ForgetAll,
+    HeldRemovals,
+    HoldRemovals,
     Note,
     Obstacle,
     ReplaceStraggler,
+    SaveSighting,
     SaveSnapshot,
     SaveUncopied,
     SetFlags,
     SetValidity,
+    Sighting,
     Snapshot,
     Uncopied,
 )
@@ -87,6 +92,17 @@ UNCOPIED = st.builds(
     message_id=TEXTS,
     identity=st.none() | st.builds(Identity, st.just("abc"), st.just("size:1"), st.booleans()),
 )
+HELD = st.builds(
+    HeldRemovals,
+    mailbox=st.just(INBOX),
+    side=SIDES,
+    validity=st.just("1"),
+    refs=st.frozensets(REFS, min_size=1),
+    why=TEXTS,
+    whole=st.booleans(),
+    since=st.just(7.0),
+).flatmap(lambda held: st.sampled_from([held, replace(held, approved=frozenset(list(held.refs)[:2]))]))
+SIGHTINGS = st.builds(Sighting, st.integers(0, 2**40), st.sampled_from(["", "1:2"]))
 NOTES = st.builds(Note, st.sampled_from(["copy", "remove"]), st.none() | REFS, st.none() | REFS, TEXTS, TEXTS)
 CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(AddLink, LINKS),
@@ -114,6 +130,9 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(DropSnapshot, SIDES),
     st.builds(SaveUncopied, UNCOPIED),
     st.builds(DropUncopied, SIDES, REFS),
+    st.builds(SaveSighting, SIDES, SIGHTINGS),
+    st.builds(HoldRemovals, HELD),
+    st.builds(DropHeld, SIDES),
     NOTES,
 )
 
@@ -134,6 +153,8 @@ class Model:
     notes: list[Note] = field(default_factory=list)
     stragglers: list[Straggler] = field(default_factory=list)
     uncopied: dict[tuple[Side, Ref], Uncopied] = field(default_factory=dict)
+    sightings: dict[Side, Sighting] = field(default_factory=dict)
+    held: dict[Side, HeldRemovals] = field(default_factory=dict)
 
     def copy(self) -> Model:
         return Model(
@@ -145,6 +166,8 @@ class Model:
             list(self.notes),
             list(self.stragglers),
             dict(self.uncopied),
+            dict(self.sightings),
+            dict(self.held),
         )
 
     def apply(self, changes: Iterable[Change]) -> Model:
@@ -189,20 +212,28 @@ class Model:
                 self.stores.pop((left, right), None)
             case ForgetAll():
                 self.links, self.copies, self.stores, self.snapshots = {}, {}, {}, {}
-                self.uncopied = {}
-            case SaveUncopied() | DropUncopied():
-                self._one_uncopied(change)
+                self.uncopied, self.sightings, self.held = {}, {}, {}
             case SetValidity(side, validity):
                 self.validities[side] = validity
             case SaveSnapshot(snapshot):
                 self.snapshots[snapshot.side] = snapshot
             case DropSnapshot(side):
                 self.snapshots.pop(side, None)
+            case SaveSighting() | HoldRemovals() | DropHeld() | SaveUncopied() | DropUncopied():
+                self._one_trouble(change)
             case Note():
                 self.notes.append(change)
 
-    def _one_uncopied(self, change: SaveUncopied | DropUncopied) -> None:
+    def _one_trouble(
+        self, change: SaveSighting | HoldRemovals | DropHeld | SaveUncopied | DropUncopied
+    ) -> None:
         match change:
+            case SaveSighting(side, sighting):
+                self.sightings[side] = sighting
+            case HoldRemovals(held):
+                self.held[held.side] = held
+            case DropHeld(side):
+                self.held.pop(side, None)
             case SaveUncopied(one):
                 self.uncopied[one.side, one.ref] = one
             case DropUncopied(side, ref):

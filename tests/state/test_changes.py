@@ -46,6 +46,11 @@ def assert_holds(state: State, model: Model, name: MailboxName) -> None:
     }
     uncopied = {(one.side, one.ref): replace(one, mailbox=INBOX) for one in state.uncopied(name)}
     assert uncopied == model.uncopied
+    assert {side: state.sighting(name, side) for side in Side} == {
+        side: model.sightings.get(side) for side in Side
+    }
+    held = {one.side: replace(one, mailbox=INBOX) for one in state.held(name)}
+    assert held == model.held
     facts = [
         (copy.intent, copy.size, copy.sha256, copy.message_id, copy.begun) for copy in state.copies(name)
     ]

@@ -20,12 +20,16 @@ from mailtwin.state import (
     AddStraggler,
     Change,
     Digest,
+    HeldRemovals,
+    HoldRemovals,
     Kept,
     Note,
     SaveDigests,
+    SaveSighting,
     SaveSnapshot,
     SaveUncopied,
     SetValidity,
+    Sighting,
     Snapshot,
     State,
     Uncopied,
@@ -51,6 +55,8 @@ SOUND: list[Change] = [
     SaveDigests(Side.LEFT, {1: Digest("1:1", "ab" * 32, 1, "h", "<1@x>")}),
     AddKept(Kept(INBOX, Side.LEFT, 9, "1", NO_FLAGS, DAY, 1, "", Identity("k", "size:1", True), "f")),
     SaveUncopied(Uncopied(INBOX, Side.LEFT, 8, "too big", identity=Identity("u", "size:1", True))),
+    SaveSighting(Side.LEFT, Sighting(2, "1:2")),
+    HoldRemovals(HeldRemovals(INBOX, Side.RIGHT, "2", frozenset({"b"}), "many are missing")),
     Note("copy", 1, "a", ""),
 ]
 
@@ -114,6 +120,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
                     "cursors",
                     "late copies",
                     "uncopied messages",
+                    "removals that are held back",
                 )
             ],
         ),
@@ -129,6 +136,16 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
             "UPDATE links SET mailbox = 77; UPDATE mailboxes SET links = 0; DELETE FROM stores",
             ["belongs to an unknown mailbox (row 77)"],
         ),
+        (
+            "UPDATE held SET mailbox = 77; UPDATE held_messages SET mailbox = 77",
+            ["a removal that is held back belongs to an unknown mailbox (row 77)"],
+        ),
+        (
+            "UPDATE held SET side = 9; UPDATE held_messages SET side = 9",
+            ["the side of held removals of mailbox row 1 has the value 9"],
+        ),
+        ("DELETE FROM held_messages", ["INBOX: removals on the right side are held back, and none is named"]),
+        ("DELETE FROM held", ["removals on the right side are named, and none is held back"]),
         ("DELETE FROM snapshots", ["the left side has deviations without a snapshot"]),
         ("UPDATE stragglers SET found = 9, verdict = 0", ["late copy 9 on the right side is held 2 times"]),
         (
@@ -155,6 +172,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
                 ("a kept message", "kept"),
                 ("an uncopied message", "uncopied"),
                 ("a digest", "digests"),
+                ("a sighting", "sightings"),
                 ("a line of history", "history"),
             )
         ),
@@ -163,7 +181,16 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
                 "DELETE FROM links; UPDATE mailboxes SET known = 0, links = 0;"
                 + "".join(
                     f" DELETE FROM {other};"
-                    for other in ("copies", "stores", "snapshots", "deviations", "stragglers", "uncopied")
+                    for other in (
+                        "copies",
+                        "stores",
+                        "snapshots",
+                        "deviations",
+                        "stragglers",
+                        "uncopied",
+                        "held",
+                        "held_messages",
+                    )
                     if other not in (table, needed)
                 ),
                 [f"INBOX was forgotten and still has {what}"],
@@ -173,6 +200,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
                 ("cursors", "snapshots", "deviations"),
                 ("late copies", "stragglers", ""),
                 ("uncopied messages", "uncopied", ""),
+                ("removals that are held back", "held", "held_messages"),
             )
         ),
         *(
@@ -181,6 +209,8 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
                 ("the attempt of a copy", "copies", "attempt"),
                 ("the side of a change of flags", "stores", "side"),
                 ("the side of a digest", "digests", "side"),
+                ("the side of a sighting", "sightings", "side"),
+                ("the approval of a removal", "held_messages", "approved"),
                 ("the side of a kept message", "kept", "side"),
                 ("the side of an uncopied message", "uncopied", "side"),
                 ("what keeps a message from being copied", "uncopied", "obstacle"),

@@ -372,3 +372,25 @@ async def test_too_many_open_files_say_nothing_about_a_message(
         assert "ulimit" in caught.value.hint
         monkeypatch.undo()
     await store.close()
+
+
+async def test_a_mailbox_tells_where_it_lies(tmp_path: Path) -> None:
+    """The same after a restart and after changes; another directory in its place is another one, the same mail in it
+    or not."""
+
+    async def location() -> str:
+        store = MaildirStore(tmp_path / "mail")
+        await store.connect(create=True)
+        try:
+            async with store.open(INBOX) as mailbox:
+                return (await mailbox.observe()).location
+        finally:
+            await store.close()
+
+    first = await location()
+    (tmp_path / "mail" / "new" / "1.a").write_bytes(b"hello\n")
+    assert await location() == first != ""
+    shutil.copytree(tmp_path / "mail", tmp_path / "copy")
+    (tmp_path / "mail").rename(tmp_path / "unmounted")
+    (tmp_path / "copy").rename(tmp_path / "mail")
+    assert await location() != first

@@ -20,6 +20,7 @@ from mailtwin.testing.faultproxy import (
     CONNECTION,
     AddCode,
     Answer,
+    Curtail,
     Cut,
     CutAtByte,
     Duplicate,
@@ -314,6 +315,19 @@ async def test_shorten() -> None:
         assert lines[0].endswith(b" ALL 1,2")
 
 
+async def test_curtail() -> None:
+    """A whole mailbox, to all appearances; another connection sees that there is more."""
+    async with world(Rule(Curtail(2)), messages=5) as here:
+
+        def act(client: imaplib.IMAP4) -> None:
+            assert client.select() == ("OK", [b"2"])
+            assert len(fetch(client)) == 2
+            assert client.uid("SEARCH", "ALL") == ("OK", [b"1 2"])
+
+        await here.do(act)
+        assert len(await here.do(fetch)) == 5
+
+
 async def test_add_code() -> None:
     async with world(Rule(AddCode("THROTTLED"), ("FETCH",))) as here:
         lines = await wire(here, b"c UID FETCH 1 FLAGS\r\n")
@@ -393,6 +407,7 @@ async def test_the_same_seed_gives_the_same_faults() -> None:
         lambda: Rule(Cut(), when=When.EXECUTED),
         lambda: Rule(Shorten()),
         lambda: Rule(HideNew(), APPEND),
+        lambda: Rule(Curtail(1), ("FETCH",)),
         lambda: Rule(Shorten(), ("FETCH",), When.EXECUTED),
         lambda: Rule(Answer(), ("FETCH",), When.MID_REPLY),
         lambda: Rule(Answer("NO")),

@@ -93,9 +93,6 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "exclude": click.option(
         "--exclude", multiple=True, metavar="GLOB", help="Not these mailboxes; may be given several times."
     ),
-    "approve_removals": click.option(
-        "--approve-removals", is_flag=True, help="Remove even implausibly many messages, this once."
-    ),
     "retry": click.option("--retry", is_flag=True, help="Try again at once what could not be copied before."),
     "layout": click.option(
         "--layout", type=click.Choice(LAYOUTS), help="How mailboxes lie in the Maildir [auto]."
@@ -159,7 +156,7 @@ def sync(**values: Any) -> int:
 
 
 @commands.command()
-@_options(*(name for name in _OPTIONS if name not in ("approve_removals", "retry", "quiet")))
+@_options(*(name for name in _OPTIONS if name not in ("retry", "quiet")))
 def plan(**values: Any) -> int:
     """Show what `sync` would do and why, and do nothing."""
     return _run("plan", **values)
@@ -203,7 +200,22 @@ def resolve(**values: Any) -> int:
 
 
 @commands.command()
-@_options(*(name for name in _OPTIONS if name not in ("approve_removals", "retry", "remove_mailboxes")))
+@_options("config", "layout", "state_dir", "json")
+@click.option("--yes", is_flag=True, help="Approve without being asked.")
+@_MAILBOX
+def approve(**values: Any) -> int:
+    """Let removals through that were held back as implausible.
+
+    Shows what the last run held back and why, with the messages, and asks. What is approved are exactly these
+    removals: the next `sync` carries them out if they are still planned then, and judges any others anew. Without a
+    terminal and without --yes, only shows. Ends with exit code 0 when nothing waits for an approval any more, else
+    with 3.
+    """
+    return _run("approve", **values)
+
+
+@commands.command()
+@_options(*(name for name in _OPTIONS if name not in ("retry", "remove_mailboxes")))
 @click.option("--deep", is_flag=True, help="Read every message again, also those that show no change.")
 def verify(**values: Any) -> int:
     """Prove that both sides hold the same mail, message by message, without trusting the state.

@@ -14,6 +14,8 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from typing import Any
 
+import click
+
 from mailtwin.cli import runner
 from mailtwin.cli.output import Lines
 from mailtwin.cli.screen import Screen, TextScreen
@@ -34,9 +36,9 @@ class Options:
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
-    approve_removals: bool = False
     retry: bool = False
     decisions: tuple[str, ...] = ()
+    yes: bool = False
     mailbox: str | None = None
     message_id: str | None = None
     deep: bool = False
@@ -79,6 +81,7 @@ def run(command: str, options: Options) -> int:
         "check": check,
         "status": status,
         "resolve": resolve,
+        "approve": approve,
         "verify": verify,
         "log": log,
         "explain": explain,
@@ -166,6 +169,37 @@ def resolve(options: Options) -> int:
         return ExitCode.NOT_IN_STEP if found else ExitCode.OK
 
     return _each(options, one)
+
+
+def approve(options: Options) -> int:
+    """Lets removals that were held back through, after a person has seen them; connects nowhere."""
+    from mailtwin.engine.approving import approve as let_through
+    from mailtwin.engine.approving import held_back
+
+    def one(built: Built, screen: Screen) -> ExitCode:
+        with _state_of(built) as known:
+            found = [] if known is None else held_back(known, _mailbox(options))
+        screen.held(found)
+        waiting = [each for each in found if not each.held.is_approved]
+        if not waiting:
+            return ExitCode.OK
+        if not (options.yes or _is_confirmed(options, sum(len(each.held.refs) for each in waiting))):
+            return ExitCode.NOT_IN_STEP
+        with _open_state(built) as state:
+            done = let_through(state, waiting)
+        screen.approved(done, len(waiting) - len(done))
+        return ExitCode.OK if len(done) == len(waiting) else ExitCode.NOT_IN_STEP
+
+    return _each(options, one)
+
+
+def _is_confirmed(options: Options, count: int) -> bool:
+    """Whether a person at the terminal says so; without one, nobody does."""
+    from mailtwin.cli.words import number
+
+    if options.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    return click.confirm(f"Remove {number(count, 'message')} at the next sync?", err=True)
 
 
 def verify(options: Options) -> int:
@@ -326,9 +360,7 @@ def _each(options: Options, work: Callable[[Built, Screen], ExitCode], *, narrat
 
 def _all(options: Options, screen: Screen, work: Callable[[Built, Screen], ExitCode]) -> Iterable[ExitCode]:
     for settings in find_pairs(options.targets, options.overrides):
-        built = build_pair(
-            settings, ask_at_terminal, approve_removals=options.approve_removals, retry=options.retry
-        )
+        built = build_pair(settings, ask_at_terminal, retry=options.retry)
         screen.begin(built.name, settings.left.address, settings.right.address)
         try:
             yield work(built, screen)

@@ -18,7 +18,7 @@ EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.LOCKED: "Another run works on the same pair or the same Maildir.",
     ExitCode.DISK: "The disk is full, read-only or failing.",
     ExitCode.STATE: "The state cannot be used: damaged, of another pair, or of a newer mailtwin.",
-    ExitCode.GUARD: "So many messages would be removed that nothing was.",
+    ExitCode.GUARD: "Removals are implausible, so they were held back; `approve` shows them.",
     ExitCode.SECRET: "A password could not be had.",
     ExitCode.INTERRUPTED: "Interrupted; the next run goes on from there.",
 }

@@ -11,6 +11,7 @@ from typing import Any
 from mailtwin.cli.past import Past, entries
 from mailtwin.cli.status import PairStatus
 from mailtwin.cli.words import operation_kind
+from mailtwin.engine.approving import HeldBack
 from mailtwin.engine.findings import Finding, Kind, Tally, Verification, VerifiedMailbox
 from mailtwin.engine.putback import Undone
 from mailtwin.engine.report import (
@@ -298,6 +299,7 @@ def status(found: PairStatus) -> Json:
         "unresolved": list(map(undecided, found.unresolved)),
         "kept": {"messages": len(found.kept), "bytes": sum(one.size for one in found.kept)},
         "uncopied": list(map(uncopied, found.uncopied)),
+        "held": list(map(held_back, found.held)),
     }
 
 
@@ -361,6 +363,21 @@ def resolved(decision: Decision | None, found: Sequence[Undecided]) -> Json:
         "event": "resolve",
         "decision": decision.value if decision is not None else None,
         "messages": list(map(undecided, found)),
+    }
+
+
+def held_back(one: HeldBack) -> Json:
+    """Removals that are held back, or approved: `count` messages on `side`, the first hundred of them by name."""
+    held = one.held
+    return {
+        "mailbox": str(held.mailbox),
+        "side": held.side.label,
+        "whole_mailbox": held.whole,
+        "why": held.why,
+        "since": held.since,
+        "approved": held.is_approved,
+        "count": len(held.refs),
+        "messages": [{"ref": ref, "message_id": message_id or None} for ref, message_id in one.messages],
     }
 
 

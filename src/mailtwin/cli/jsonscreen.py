@@ -11,6 +11,7 @@ from mailtwin.cli.output import Lines, error_lines
 from mailtwin.cli.past import Past, explanation
 from mailtwin.cli.screen import Screen
 from mailtwin.cli.status import PairStatus
+from mailtwin.engine.approving import HeldBack
 from mailtwin.engine.explaining import Explanation
 from mailtwin.engine.findings import Kind, Verification
 from mailtwin.engine.putback import Undone
@@ -57,6 +58,12 @@ class JsonScreen(Screen):
 
     def resolved(self, decision: Decision | None, found: Sequence[Undecided]) -> None:
         self._write(jsonform.resolved(decision, found))
+
+    def held(self, found: Sequence[HeldBack]) -> None:
+        self._write({"event": "held", "removals": list(map(jsonform.held_back, found))})
+
+    def approved(self, done: Sequence[HeldBack], left: int) -> None:
+        self._write({"event": "approve", "removals": list(map(jsonform.held_back, done)), "left": left})
 
     def verified(self, done: Verification) -> None:
         self._write(jsonform.verified(done))

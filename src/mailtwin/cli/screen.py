@@ -15,6 +15,7 @@ from mailtwin.cli import words
 from mailtwin.cli.output import Lines, aligned, error_lines
 from mailtwin.cli.past import Past, aligned_lines, explained, took
 from mailtwin.cli.status import PairStatus, outcome
+from mailtwin.engine.approving import HeldBack
 from mailtwin.engine.explaining import Explanation
 from mailtwin.engine.findings import Kind, Verification
 from mailtwin.engine.putback import Undone
@@ -70,6 +71,14 @@ class Screen(ABC):
     @abstractmethod
     def resolved(self, decision: Decision | None, found: Sequence[Undecided]) -> None:
         """What was decided; without a decision, what waits for one."""
+
+    @abstractmethod
+    def held(self, found: Sequence[HeldBack]) -> None:
+        """What is held back until it is approved."""
+
+    @abstractmethod
+    def approved(self, done: Sequence[HeldBack], left: int) -> None:
+        """What was approved; `left` mailboxes were not, because what they hold back has changed."""
 
     @abstractmethod
     def verified(self, done: Verification) -> None:
@@ -239,6 +248,9 @@ class TextScreen(Screen):
             self.out.write(f"{removed} kept ({bytes_}); `mailtwin undo` shows them")
         for lacking in status.uncopied:
             self.out.write(f"not copied: {words.uncopied_line(lacking)}")
+        for held in status.held:
+            hint = "" if held.held.is_approved else "; `mailtwin approve` shows the messages and asks"
+            self.out.write(f"held back: {words.held_line(held)}{hint}")
         for one in status.unresolved:
             self.out.write(f"unresolved: {words.undecided(one)}")
         self.table(
@@ -254,6 +266,15 @@ class TextScreen(Screen):
         for one in found:
             self.out.write(words.undecided(one))
         self.out.write(words.resolved(decision, found))
+
+    def held(self, found: Sequence[HeldBack]) -> None:
+        self.title(self.out)
+        for line in words.held_lines(found):
+            self.out.write(line)
+
+    def approved(self, done: Sequence[HeldBack], left: int) -> None:
+        for line in words.approved(done, left):
+            self.out.write(line)
 
     def log(self, past: Past) -> None:
         self.title(self.out)

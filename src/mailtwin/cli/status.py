@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailtwin.engine.approving import HeldBack, held_back
 from mailtwin.engine.resolving import Undecided, undecided
 from mailtwin.model import MailboxName
 from mailtwin.state import Kept, MailboxRecord, RunRecord, State, Uncopied
@@ -24,6 +25,7 @@ class PairStatus:
     unresolved: tuple[Undecided, ...] = ()
     kept: tuple[Kept, ...] = ()
     uncopied: tuple[Uncopied, ...] = ()
+    held: tuple[HeldBack, ...] = ()
 
     @property
     def links(self) -> int:
@@ -56,6 +58,7 @@ def read_status(path: Path, left: str, right: str) -> PairStatus:
             tuple(undecided(state)),
             tuple(state.kept()),
             tuple(state.uncopied()),
+            tuple(held_back(state)),
         )
 
 

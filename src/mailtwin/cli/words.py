@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
 
+from mailtwin.engine.approving import HeldBack
 from mailtwin.engine.findings import Alteration, Finding, Kind, Verification
 from mailtwin.engine.report import Counts, MailboxResult, Problem
 from mailtwin.engine.resolving import Decision, Undecided
@@ -259,6 +260,36 @@ def kept_lines(kept: Sequence[Kept]) -> list[str]:
             f"  {one.mailbox}: {message(one.ref)} of the {one.side.label} ({one.message_id or size(one.size)})"
             for one in removed
         ]
+    return lines
+
+
+def held_line(one: HeldBack) -> str:
+    """Removals that are held back, or approved, in a mailbox."""
+    held = one.held
+    if held.is_approved:
+        return f"{held.mailbox}: approved, the next `mailtwin sync` does it: {held.why}"
+    return f"{held.mailbox}: {held.why}"
+
+
+def held_lines(found: Sequence[HeldBack]) -> list[str]:
+    """The same with the messages."""
+    lines = []
+    for one in found:
+        lines.append(held_line(one))
+        lines += [f"  {message(ref)} {message_id}".rstrip() for ref, message_id in one.messages]
+        more = len(one.held.refs) - len(one.messages)
+        lines += [f"  and {number(more, 'message')} more"] if more else []
+    return lines or ["nothing is held back"]
+
+
+def approved(done: Sequence[HeldBack], left: int) -> list[str]:
+    """What an approval came to; `left`: so many were not approved, because they have changed since they were shown."""
+    count = sum(len(one.held.refs) for one in done)
+    lines = (
+        [f"{number(count, 'removal')} approved; the next `mailtwin sync` carries them out"] if done else []
+    )
+    if left:
+        lines.append(f"{number(left, 'mailbox')} changed since it was shown, and not approved: look again")
     return lines
 
 

@@ -58,7 +58,6 @@ def build_pair(
     settings: PairSettings,
     ask: Ask,
     *,
-    approve_removals: bool = False,
     retry: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Built:
@@ -74,7 +73,6 @@ def build_pair(
         policy=settings.policy,
         names=NameMap(settings.rename),
         select=selector(settings.include, settings.exclude),
-        approve_removals=approve_removals,
         retry=retry,
         keeping=Keeping(settings.quarantine_days, settings.quarantine_megabytes * 1024 * 1024),
     )

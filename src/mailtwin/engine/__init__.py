@@ -1,7 +1,8 @@
 """Observe, plan, execute, commit: the only place where planner, state and stores meet.
 
-In reading order: `pair`, `report`, `sync`, `mailbox`, `copying`, `backlog`, `known`, `guards`, `quarantine`, `putback`,
-`resolving`, `preview`; `verify` with `findings`, `matching` and `rewriting`; `explaining`.
+In reading order: `pair`, `report`, `sync`, `glance`, `mailbox`, `copying`, `backlog`, `known`, `guards`, `removals`,
+`vanished`, `quarantine`, `putback`, `resolving`, `approving`, `preview`; `verify` with `findings`, `matching` and
+`rewriting`; `explaining`.
 """
 
 from mailtwin.engine.findings import Verification

@@ -10,11 +10,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mailtwin.engine.backlog import Backlog, is_due
-from mailtwin.engine.known import count_forgotten, in_pair
+from mailtwin.engine.known import count_forgotten, in_pair, sighting_of
 from mailtwin.engine.pair import Pair
 from mailtwin.model import Listing, MailboxName, Side
 from mailtwin.planner import plan_messages
-from mailtwin.state import MailboxRecord, SaveSnapshot, Snapshot, State, Uncopied
+from mailtwin.state import (
+    Change,
+    DropHeld,
+    MailboxRecord,
+    SaveSighting,
+    SaveSnapshot,
+    Snapshot,
+    State,
+    Uncopied,
+)
 from mailtwin.stores.base import MailboxList
 
 
@@ -77,8 +86,12 @@ async def is_still_in_step(pair: Pair, state: State, found: Glance) -> bool:
     doubtful = not observed.listing.complete or count_forgotten(base, moved, observed.listing)
     if plan or plan.unresolved() or doubtful or changed:
         return False
+    changes: list[Change] = [DropHeld(one.side) for one in state.held(name)]
     if observed.cursor is not None:
         cursor = pair.seal(name, observed.cursor)
-        seen = Snapshot.of(moved, cursor, observed.listing.flags, base.links)
-        state.commit(name, [SaveSnapshot(seen)])
+        changes.append(SaveSnapshot(Snapshot.of(moved, cursor, observed.listing.flags, base.links)))
+    sighting = sighting_of(observed)
+    if sighting != state.sighting(name, moved):
+        changes.append(SaveSighting(moved, sighting))
+    state.commit(name, changes)
     return True

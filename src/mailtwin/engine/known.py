@@ -23,6 +23,7 @@ from mailtwin.model import (
     make_flags,
 )
 from mailtwin.planner import Base, Identify, Link
+from mailtwin.state import Sighting
 from mailtwin.stores.base import Mailbox, Observation
 
 
@@ -112,6 +113,11 @@ def in_pair(left: MailboxName, here: MailboxName, seen: Observation) -> Observat
     if here == left:
         return seen
     return replace(seen, listing=replace(seen.listing, validity=f"{seen.listing.validity} {here}"))
+
+
+def sighting_of(seen: Observation) -> Sighting:
+    """What is remembered of a side that is in step, for the day when it shows less."""
+    return Sighting(len(seen.listing.flags), seen.location)
 
 
 def count_forgotten(base: Base, side: Side, listing: Listing) -> int:

@@ -14,10 +14,10 @@ from typing import TypeVar
 from mailtwin.engine.backlog import Backlog, Failure
 from mailtwin.engine.copying import Copier
 from mailtwin.engine.doubts import find_doubts, unreadable
-from mailtwin.engine.guards import refuse_implausible
-from mailtwin.engine.known import Known
+from mailtwin.engine.known import Known, sighting_of
 from mailtwin.engine.pair import SETTLE_S, Pair, ends
 from mailtwin.engine.quarantine import Keeper
+from mailtwin.engine.removals import Gate
 from mailtwin.engine.report import (
     Counts,
     MailboxResult,
@@ -27,7 +27,7 @@ from mailtwin.engine.report import (
     Progress,
     Reporter,
 )
-from mailtwin.errors import MailboxError
+from mailtwin.errors import MailboxError, Scope
 from mailtwin.model import Flags, MailboxName, Ref, Side, format_flags, make_flags
 from mailtwin.planner import (
     PHASES,
@@ -66,6 +66,7 @@ from mailtwin.state import (
     Note,
     Obstacle,
     ReplaceStraggler,
+    SaveSighting,
     SaveSnapshot,
     SetFlags,
     SetValidity,
@@ -94,7 +95,7 @@ class NeedsReconnect(Exception):
 
 @dataclass(slots=True)
 class MailboxRun:
-    """The work on one mailbox while it is open on both sides."""
+    """The work on one mailbox while it is open on both sides; `gate` lets its removals through, or does not."""
 
     pair: Pair
     state: State
@@ -102,6 +103,7 @@ class MailboxRun:
     known: Known
     report: Reporter
     backlog: Backlog
+    gate: Gate
     problems: list[Problem] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     base: Base = field(default_factory=Base)
@@ -110,7 +112,10 @@ class MailboxRun:
     _attempts: int = 0
 
     async def run(self) -> MailboxResult:
-        """Brings the mailbox in step, as far as it can be. Raises NeedsReconnect, or a store's or the state's error."""
+        """Brings the mailbox in step, as far as it can be.
+
+        Raises NeedsReconnect, NeedsSecondLook, GuardError, or a store's or the state's error.
+        """
         self.base = self.state.base(self.name)
         if self.base.stores:
             # A STORE whose connection was lost may still take effect, and must not be looked for before.
@@ -125,6 +130,9 @@ class MailboxRun:
                 return self._finish(plan)
             if self._stuck(phase):
                 return self._give_up(phase)
+            removals = only(Remove, phase)
+            if removals:
+                phase = tuple(self.gate.admit(self.base, self.known, removals))
             self.report(PhaseStarted(self.name, PHASES[type(phase[0])], len(phase), plan))
             await self._execute(phase)
         raise MailboxError(
@@ -280,8 +288,6 @@ class MailboxRun:
         if not operations:
             return
         self.state.require_sound(self.name)
-        if not self.pair.approve_removals:
-            refuse_implausible(self.name, self.base, tuple(operations))
         for side in Side:
             whys = {op.ref: op.why for op in operations if op.side is side}
             if whys:
@@ -367,15 +373,20 @@ class MailboxRun:
         self._commit(self.backlog.tidy(self.known.listings(), self.base))
         for problem in find_doubts(self.pair, self.name, self.base, self.known, plan):
             self._problem(problem)
+        self._commit(self.gate.end({op.side for op in only(Remove, plan)}))
         return self._leave(settled=not self.problems)
 
     def _leave(self, settled: bool) -> MailboxResult:
         """Saves the cursors only of a mailbox in step, but for what rests: they vouch that nothing is left to do in it.
 
         A side that drops a keyword is in step without it, as one that says beforehand that it cannot hold it; but
-        whether it still drops it has to be looked at each time.
+        whether it still drops it has to be looked at each time. Single messages that cannot be had do not keep the rest
+        from being a measure of what is there.
         """
-        self._commit([self._snapshot(side) if settled else DropSnapshot(side) for side in Side])
+        changes: list[Change] = [self._snapshot(side) if settled else DropSnapshot(side) for side in Side]
+        if settled or all(problem.error.scope is Scope.MESSAGE for problem in self.problems):
+            changes += [SaveSighting(side, sighting_of(self.known.observations[side])) for side in Side]
+        self._commit(changes)
         return MailboxResult(self.name, settled and not self.backlog.known, self.counts)
 
     def _snapshot(self, side: Side) -> Change:

@@ -40,7 +40,6 @@ class Pair:
     """Two stores to be kept identical.
 
     `names` maps left names to right names; `select` says of a left name whether it takes part.
-    `approve_removals` lets a plan through that the guard against implausible removals would stop.
     `retry` tries at once what could not be copied before. `keeping` says what becomes of removed messages. `sleep` is
     the clock of every pause, in seconds; `now` tells the time, in seconds since 1970.
     """
@@ -50,7 +49,6 @@ class Pair:
     policy: Policy = field(default_factory=Policy)
     names: NameMap = field(default_factory=NameMap)
     select: Callable[[MailboxName], bool] = every_mailbox
-    approve_removals: bool = False
     retry: bool = False
     keeping: Keeping = field(default_factory=Keeping)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mailtwin.engine.backlog import Backlog, problems_of, summaries
 from mailtwin.engine.doubts import find_doubts, list_doubts, unreadable
+from mailtwin.engine.guards import Evidence, PairTotal, judge
 from mailtwin.engine.known import Known
 from mailtwin.engine.mailbox import make_plan, only
 from mailtwin.engine.pair import Pair, open_both
+from mailtwin.engine.removals import Case, withhold
 from mailtwin.engine.report import (
     CheckReport,
     Listed,
@@ -20,10 +23,11 @@ from mailtwin.engine.report import (
     Reporter,
     ignore_events,
 )
-from mailtwin.engine.sync import Survey, close, connect, survey_pair
+from mailtwin.engine.sync import Survey, close, connect, count_agreed, survey_pair
+from mailtwin.engine.vanished import Vanished
 from mailtwin.errors import MailtwinError, Scope
 from mailtwin.model import Listing, MailboxName, Side
-from mailtwin.planner import Base, CreateMailbox, Identify, Reset
+from mailtwin.planner import Base, CreateMailbox, Identify, Remove, RemoveMailbox, Reset
 from mailtwin.state import State
 from mailtwin.stores.base import Observation
 
@@ -36,31 +40,58 @@ async def plan(pair: Pair, state: State | None, report: Reporter = ignore_events
         busy = [name for name in survey.twins if name not in survey.unchanged]
         report(Listed(len(survey.twins), len(busy), survey.operations))
         planned: list[PlannedMailbox] = []
+        removals: list[tuple[MailboxName, Evidence]] = []
         problems = list(list_doubts(pair, survey.lists))
         for index, name in enumerate(busy, 1):
             report(MailboxStarted(name, index, len(busy)))
             try:
-                entry, doubts = await _Preview(pair, state, survey, name).plan()
+                preview = _Preview(pair, state, survey, name)
+                entry, doubts = await preview.plan()
                 planned.append(entry)
                 problems += doubts
+                removals += [(name, found) for found in preview.removals]
             except MailtwinError as error:
                 if error.scope > Scope.MAILBOX:
                     raise
                 problems.append(Problem(error, name))
         problems += problems_of(pair, state.uncopied() if state is not None else (), ())
+        if state is not None:
+            removals += _removed_with_their_mailbox(pair, state, survey)
+            problems += _held_back(pair, state, removals)
         return PairPlan(survey.operations, tuple(planned), tuple(problems))
     finally:
         await close(pair)
 
 
-@dataclass(frozen=True, slots=True)
+def _removed_with_their_mailbox(
+    pair: Pair, state: State, survey: Survey
+) -> Iterator[tuple[MailboxName, Evidence]]:
+    for operation in survey.operations:
+        if isinstance(operation, RemoveMailbox):
+            yield operation.name, Vanished(pair, state, operation).evidence(PairTotal())
+
+
+def _held_back(
+    pair: Pair, state: State, removals: Sequence[tuple[MailboxName, Evidence]]
+) -> Iterator[Problem]:
+    """What a run would hold back, unless a second look shows something else."""
+    agreed = count_agreed(pair, state)
+    for name, found in removals:
+        count = sum(len(other.refs) for _, other in removals if other.side is found.side)
+        whole = replace(found, pair=PairTotal(count, agreed))
+        if judge(whole):
+            yield Problem(withhold(state, name, state.base(name), whole)[1], name)
+
+
+@dataclass(slots=True)
 class _Preview:
-    """The plan of one mailbox."""
+    """The plan of one mailbox. `removals`: what is known of those in it that are not approved."""
 
     pair: Pair
     state: State | None
     survey: Survey
     name: MailboxName
+    removals: Sequence[Evidence] = ()
 
     async def plan(self) -> tuple[PlannedMailbox, list[Problem]]:
         """The first plan that needs no more looking, with a changed numbering taken as already forgotten.
@@ -105,9 +136,15 @@ class _Preview:
                     for ref in known.nameless[side]
                     if (side, ref) not in backlog.known
                 ]
+                self.removals = self._evidence(base, known, only(Remove, found))
                 found = replace(found, operations=(*resets, *found.operations))
                 in_step = not found and not problems and not backlog.known
                 return PlannedMailbox(self.name, found, in_step), problems
+
+    def _evidence(self, base: Base, known: Known, operations: Sequence[Remove]) -> Sequence[Evidence]:
+        if self.state is None or not operations:
+            return ()
+        return tuple(Case.of(self.state, self.name, base, known, operations).evidence.values())
 
     async def _plan_new(self, missing: Side) -> tuple[PlannedMailbox, list[Problem]]:
         """A mailbox that one side does not have yet is planned against an empty one."""

@@ -1,23 +1,26 @@
 """A run over a pair: connect, list, plan the mailboxes, and bring one after the other in step.
 
 A mailbox whose cursors did not move since it was last in step is not opened at all. A lost connection is made anew and
-the mailbox begun again: what was done is in the state.
+the mailbox begun again: what was done is in the state. Removals that need a second look come last, on fresh connections
+and when it is known how many there are in the whole pair (see `removals`); after them mailboxes as a whole are removed.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import aclosing
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from mailtwin.engine.backlog import Backlog, Key, problems_of
 from mailtwin.engine.doubts import list_doubts
 from mailtwin.engine.glance import Glance, glance, is_still_in_step
-from mailtwin.engine.known import Known, in_pair
+from mailtwin.engine.guards import PairTotal
+from mailtwin.engine.known import Known
 from mailtwin.engine.mailbox import MailboxRun, NeedsReconnect
 from mailtwin.engine.pair import SETTLE_S, Pair, open_both
-from mailtwin.engine.quarantine import Keeper, tidy
+from mailtwin.engine.quarantine import tidy
+from mailtwin.engine.removals import LOOKED_AT_ONCE, Budget, Gate, NeedsSecondLook, SecondLook, find_moved
 from mailtwin.engine.report import (
     Connected,
     Counts,
@@ -33,17 +36,17 @@ from mailtwin.engine.report import (
     ignore_events,
 )
 from mailtwin.engine.together import together
+from mailtwin.engine.vanished import Vanished
 from mailtwin.errors import (
     MailboxError,
     MailtwinError,
-    NoMailboxError,
     Retry,
     Scope,
     StoreMissingError,
     ThrottledError,
     UnreachableError,
 )
-from mailtwin.model import Listing, MailboxName, Side
+from mailtwin.model import MailboxName, Side
 from mailtwin.planner import (
     Attempt,
     CreateMailbox,
@@ -54,7 +57,7 @@ from mailtwin.planner import (
     RemoveMailbox,
     plan_mailboxes,
 )
-from mailtwin.state import EndAttempt, MailboxRecord, Note, State, Uncopied
+from mailtwin.state import DropHeld, EndAttempt, MailboxRecord, Note, State, Uncopied
 from mailtwin.stores.base import MailboxList
 
 CREATION_ROUNDS_MAX = 4
@@ -95,16 +98,28 @@ class Tally:
     tried: set[Key] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A mailbox that is to be looked at again: what was told of it, what was done in it, what it would lose."""
+
+    started: MailboxStarted
+    tally: Tally
+    need: NeedsSecondLook
+
+
 @dataclass(slots=True)
 class PairRun:
-    """One run; use `sync`."""
+    """One run, with its number in the state; use `sync`."""
 
     pair: Pair
     state: State
     report: Reporter
+    number: int
     created: dict[CreateMailbox, None] = field(default_factory=dict)
     refused: dict[CreateMailbox, MailtwinError] = field(default_factory=dict)
     results: list[MailboxResult] = field(default_factory=list)
+    budget: Budget = field(default_factory=Budget)
+    waiting: dict[MailboxName, Waiting] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     failures: int = 0
 
@@ -117,6 +132,8 @@ class PairRun:
             await self._arrange(survey)
             await self._work(survey)
         finally:
+            for name, waiting in self.waiting.items():
+                self.results.append(MailboxResult(name, False, waiting.tally.counts))
             await close(self.pair)
         new = self._uncopied() - before
         uncopied = problems_of(self.pair, self.state.uncopied(), new)
@@ -180,14 +197,9 @@ class PairRun:
         others = tuple(op for op in survey.operations if not isinstance(op, CreateMailbox))
         self._tell(Listed(len(survey.twins), changed, (*self.created, *others)))
         for operation in others:
-            try:
-                await self._arrange_one(operation)
-            except MailtwinError as error:
-                if error.scope > Scope.MAILBOX:
-                    raise
-                self._problem(Problem(error, operation.name))
+            self._arrange_one(operation)
 
-    async def _arrange_one(self, operation: MailboxOperation) -> None:
+    def _arrange_one(self, operation: MailboxOperation) -> None:
         match operation:
             case HoldMailbox(side, name, why):
                 self._problem(
@@ -201,88 +213,94 @@ class PairRun:
                         side,
                     )
                 )
-            case RemoveMailbox(side, name, why):
-                await self._remove_mailbox(side, name)
-                self._note(name, "remove-mailbox", f"on {side.label}: {why}")
             case ForgetMailbox(name, why):
                 self.state.forget_mailbox(name)
                 self._note(name, "forget-mailbox", why)
 
-    async def _remove_mailbox(self, side: Side, name: MailboxName) -> None:
-        """Removes a mailbox only when it really is gone on the other side (a LIST may be short) and nothing in it is
-        news: what arrived or changed there would be lost."""
-        await self._refuse_if_there(side.other, name)
-        self.state.require_sound(name)
-        store, there = self.pair.store(side), self.pair.name_on(side, name)
-        base = self.state.base(name)
-        agreed = {link.ref(side): link.flags for link in base.links}
-        async with store.open(there) as mailbox:
-            held = in_pair(name, there, await mailbox.observe()).listing
-        is_another = base.validity(side) not in (None, held.validity)
-        is_news = any(agreed.get(ref) != flags for ref, flags in held.flags.items())
-        if is_another or is_news or not held.complete:
-            raise MailboxError(
-                f"{name}: it was removed on the {side.other.label} side, but holds mail on the {side.label} side that "
-                "never was on both. It was left alone.",
-                hint="create it again on the other side to have its mail copied there",
-            )
-        if held.flags and self.pair.keeping.days:
-            await self._keep_all(side, name, held)
-        await store.remove_mailbox(there)
-        self.state.forget_mailbox(name)
-
-    async def _keep_all(self, side: Side, name: MailboxName, held: Listing) -> None:
-        """Keeps all messages of a mailbox that is about to be removed."""
-        async with self.pair.store(side).open(self.pair.name_on(side, name)) as mailbox:
-            keeper = Keeper(self.state, name, side, mailbox, held.validity)
-            async with aclosing(keeper.keep(dict.fromkeys(held.flags, "its mailbox was removed"))) as batches:
-                async for _refs in batches:
-                    pass  # kept; they go with the mailbox
-        if keeper.problems:
-            raise MailboxError(
-                f"{name}: {len(keeper.problems)} of its messages cannot be kept, so it was not removed: "
-                f"{keeper.problems[0].error.message}"
-            )
-
-    async def _refuse_if_there(self, side: Side, name: MailboxName) -> None:
-        try:
-            async with self.pair.store(side).open(self.pair.name_on(side, name)):
-                pass
-        except NoMailboxError:
-            return
-        raise MailboxError(
-            f"{name}: the {side.label} side does not list it, but it is there. Nothing was removed."
-        )
-
     async def _work(self, survey: Survey) -> None:
+        """Works on one mailbox after the other, and again on those whose removals need a second look."""
         lacking = {operation.name for operation in self.refused}
         busy = [name for name in survey.twins if name not in survey.unchanged | lacking]
+        vanished = [
+            Vanished(self.pair, self.state, operation)
+            for operation in survey.operations
+            if isinstance(operation, RemoveMailbox)
+        ]
+        self._forget_held({*busy, *(mailbox.name for mailbox in vanished)})
+        agreed = count_agreed(self.pair, self.state)
         resting = {name for name, _key in self._uncopied()}
         self.results += [
             MailboxResult(name, name not in resting, unchanged=True) for name in sorted(survey.unchanged)
         ]
         for index, name in enumerate(busy, 1):
-            self._tell(MailboxStarted(name, index, len(busy)))
-            tally = Tally()
-            in_step = False
+            started = MailboxStarted(name, index, len(busy))
+            await self._work_on(survey.glances[name], started, Tally(), None)
+        if self.waiting or vanished:
+            await self._look_again(survey, vanished, agreed)
+
+    def _forget_held(self, planned: AbstractSet[MailboxName]) -> None:
+        """Where nothing is to be done, nothing is held back any more."""
+        for held in self.state.held():
+            if held.mailbox not in planned and self.pair.select(held.mailbox):
+                self.state.commit(held.mailbox, [DropHeld(held.side)])
+
+    async def _work_on(
+        self, found: Glance, started: MailboxStarted, tally: Tally, look: SecondLook | None
+    ) -> None:
+        """Works on one mailbox; its result, or what it waits for, is noted."""
+        self._tell(started)
+        in_step = False
+        try:
+            in_step = await self._bring_in_step(found, tally, look)
+        except NeedsSecondLook as need:
+            self.waiting[found.name] = Waiting(started, tally, need)
+            return
+        except MailtwinError as error:
+            if error.scope > Scope.MAILBOX:
+                raise
+            self._problem(Problem(error, found.name))
+        finally:
+            if found.name not in self.waiting:
+                self.problems += tally.problems
+                result = MailboxResult(found.name, in_step, tally.counts)
+                self.results.append(result)
+        self._tell(MailboxFinished(self.results[-1]))
+
+    async def _look_again(self, survey: Survey, vanished: list[Vanished], agreed: int) -> None:
+        """What was not believed at one look is looked at on fresh connections, now that all of it is known."""
+        counts = dict(self.budget.spent)
+        doubtful = {side for waiting in self.waiting.values() for side, _ref in waiting.need.looked}
+        moved = {}
+        for name, waiting in self.waiting.items():
+            moved[name] = find_moved(self.state, self.number, name, waiting.need.looked)
+            for side, _ref in waiting.need.unapproved - moved[name]:
+                counts[side] += 1
+        for mailbox in vanished:
+            lost = len(mailbox.evidence(PairTotal()).refs)
+            counts[mailbox.side] += lost
+            doubtful |= {mailbox.side} if lost > LOOKED_AT_ONCE else set()
+        totals = {side: PairTotal(counts[side], agreed) for side in Side}
+        self.failures = 0
+        for side in sorted(doubtful):
+            await self._reconnect(side.other)
+        for name in list(self.waiting):
+            waiting = self.waiting.pop(name)
+            look = SecondLook(waiting.need.looked, totals, moved[name])
+            await self._work_on(survey.glances[name], waiting.started, waiting.tally, look)
+        for mailbox in vanished:
             try:
-                in_step = await self._bring_in_step(survey.glances[name], tally)
+                await mailbox.remove(totals[mailbox.side])
             except MailtwinError as error:
                 if error.scope > Scope.MAILBOX:
                     raise
-                self._problem(Problem(error, name))
-            finally:
-                self.problems += tally.problems
-                result = MailboxResult(name, in_step, tally.counts)
-                self.results.append(result)
-            self._tell(MailboxFinished(result))
+                self._problem(Problem(error, mailbox.name))
 
-    async def _bring_in_step(self, found: Glance, tally: Tally) -> bool:
-        """Works on one mailbox, through lost connections; whether it is in step."""
+    async def _bring_in_step(self, found: Glance, tally: Tally, look: SecondLook | None) -> bool:
+        """Works on one mailbox, through lost connections; whether it is in step. Raises NeedsSecondLook."""
         name = found.name
         self.state.add_mailbox(name)
         self.failures = 0
-        glanced = False
+        glanced = look is not None
         while True:
             try:
                 if not glanced:
@@ -290,18 +308,21 @@ class PairRun:
                     glanced = True
                     if await is_still_in_step(self.pair, self.state, found):
                         return not self.state.uncopied(name)
-                return await self._attempt(name, tally)
+                return await self._attempt(Gate(self.state, name, self.budget, look), tally)
             except NeedsReconnect as need:
                 await self._settle(name, need)
             except MailtwinError as error:
                 await self._recover(error)
 
-    async def _attempt(self, name: MailboxName, tally: Tally) -> bool:
+    async def _attempt(self, gate: Gate, tally: Tally) -> bool:
         """Opens the mailbox on both sides and brings it in step; whether it is."""
+        name = gate.name
         async with open_both(self.pair, name) as (left, right):
             records, total = self.state.uncopied(name), self.state.count_uncopied()
             backlog = Backlog.of(self.pair, name, records, tally.tried, total)
-            attempt = MailboxRun(self.pair, self.state, name, Known((left, right)), self.report, backlog)
+            attempt = MailboxRun(
+                self.pair, self.state, name, Known((left, right)), self.report, backlog, gate
+            )
             try:
                 return (await attempt.run()).in_step
             finally:
@@ -311,11 +332,15 @@ class PairRun:
     async def _settle(self, name: MailboxName, need: NeedsReconnect) -> None:
         """Gives interrupted copies time to arrive; what a fresh connection shows after that decides about them."""
         await self.pair.sleep(SETTLE_S)
+        await self._reconnect(need.side)
+        self.state.commit(name, [EndAttempt(intent, Attempt.WAITED) for intent in need.intents])
+
+    async def _reconnect(self, side: Side) -> None:
+        """Leaves the connection, and makes a fresh one."""
         try:
-            await self.pair.store(need.side).reconnect()
+            await self.pair.store(side).reconnect()
         except MailtwinError as error:
             await self._recover(error)
-        self.state.commit(name, [EndAttempt(intent, Attempt.WAITED) for intent in need.intents])
 
     async def _recover(self, error: MailtwinError) -> None:
         """Connects anew after a lost connection, with growing pauses; raises the error when that cannot help."""
@@ -351,7 +376,7 @@ async def sync(pair: Pair, state: State, report: Reporter = ignore_events) -> Ru
     """
     run = state.begin_run("sync")
     outcome = "interrupted"
-    work = PairRun(pair, state, report)
+    work = PairRun(pair, state, report, run)
     try:
         result = await work.run()
         outcome = "in step" if result.in_step else "not in step"
@@ -405,6 +430,11 @@ async def connect(pair: Pair, *, create: bool, report: Reporter = ignore_events)
 async def close(pair: Pair) -> None:
     """Closes both sides."""
     await asyncio.gather(*(pair.store(side).close() for side in Side))
+
+
+def count_agreed(pair: Pair, state: State) -> int:
+    """How many messages both sides hold in all mailboxes that take part."""
+    return sum(record.links for name, record in state.mailboxes().items() if pair.select(name))
 
 
 async def survey_pair(pair: Pair, state: State | None) -> Survey:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from mailtwin.model import Flags, Ref, Side
 from mailtwin.planner.operations import Attempt, CopyIntent, Link, StoreIntent, Straggler
-from mailtwin.state.records import Kept, Uncopied
+from mailtwin.state.records import HeldRemovals, Kept, Sighting, Uncopied
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,8 @@ class DropStore:
 
 @dataclass(frozen=True, slots=True)
 class ForgetAll:
-    """Drops links, intents, snapshots and uncopied messages of the mailbox, not the stragglers: another numbering."""
+    """Drops links, intents, snapshots, uncopied messages and held removals of the mailbox, not the stragglers: it is
+    numbered anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,28 @@ class SaveSnapshot:
 @dataclass(frozen=True, slots=True)
 class DropSnapshot:
     """What was seen on `side` is not relied on any more."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class SaveSighting:
+    """The mailbox is in step, and `side` shows this of it."""
+
+    side: Side
+    sighting: Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRemovals:
+    """These removals are held back until they are approved; replaces what was held back on that side."""
+
+    held: HeldRemovals
+
+
+@dataclass(frozen=True, slots=True)
+class DropHeld:
+    """Nothing is held back any more on `side`, and nothing approved: it happened, or is not planned any more."""
 
     side: Side
 
@@ -266,6 +289,9 @@ Change: TypeAlias = (
     | SetValidity
     | SaveSnapshot
     | DropSnapshot
+    | SaveSighting
+    | HoldRemovals
+    | DropHeld
     | AddKept
     | BeginRestore
     | DropKept

@@ -98,6 +98,20 @@ _RULES: tuple[tuple[str, str], ...] = (
             " LEFT JOIN mailboxes ON mailboxes.id = digests.mailbox WHERE length(sha256) != 32 OR stamp = ''"
         ),
     ),
+    (
+        "mailbox {0}: removals on the {1} side are held back, and none is named",
+        (
+            "SELECT name, iif(side = 0, 'left', 'right') FROM held LEFT JOIN mailboxes ON mailboxes.id = mailbox"
+            " WHERE (mailbox, side) NOT IN (SELECT mailbox, side FROM held_messages)"
+        ),
+    ),
+    (
+        "mailbox row {0}: removals on the {1} side are named, and none is held back",
+        (
+            "SELECT DISTINCT mailbox, iif(side = 0, 'left', 'right') FROM held_messages"
+            " WHERE (mailbox, side) NOT IN (SELECT mailbox, side FROM held)"
+        ),
+    ),
     *(
         (
             f"{what} belongs to an unknown mailbox (row {{}})",
@@ -111,6 +125,8 @@ _RULES: tuple[tuple[str, str], ...] = (
             ("a digest", "digests"),
             ("a kept message", "kept"),
             ("an uncopied message", "uncopied"),
+            ("a sighting", "sightings"),
+            ("a removal that is held back", "held"),
             ("a line of history", "history"),
         )
     ),
@@ -125,6 +141,7 @@ _RULES: tuple[tuple[str, str], ...] = (
             ("cursors", "snapshots"),
             ("late copies", "stragglers"),
             ("uncopied messages", "uncopied"),
+            ("removals that are held back", "held"),
         )
     ),
     *(
@@ -143,6 +160,9 @@ _RULES: tuple[tuple[str, str], ...] = (
             ("the side of a kept message", "kept", "side", "0, 1"),
             ("the side of an uncopied message", "uncopied", "side", "0, 1"),
             ("what keeps a message from being copied", "uncopied", "obstacle", "0, 1, 2"),
+            ("the side of a sighting", "sightings", "side", "0, 1"),
+            ("the side of held removals", "held", "side", "0, 1"),
+            ("the approval of a removal", "held_messages", "approved", "0, 1"),
         )
     ),
     (

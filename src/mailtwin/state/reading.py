@@ -22,11 +22,13 @@ from mailtwin.state.codec import (
 )
 from mailtwin.state.records import (
     CopyRecord,
+    HeldRemovals,
     HistoryEntry,
     Kept,
     MailboxRecord,
     Obstacle,
     RunRecord,
+    Sighting,
     StragglerRecord,
     Uncopied,
 )
@@ -197,6 +199,41 @@ def stragglers(connection: sqlite3.Connection, name: MailboxName | None) -> list
         StragglerRecord(unpack_name(row[0]), _straggler(row[4:]), row[1], unpack_text(row[2]), row[3])
         for row in rows
     ]
+
+
+def sighting(connection: sqlite3.Connection, name: MailboxName, side: Side) -> Sighting | None:
+    """What `side` showed of `name` when it was last in step, or None."""
+    row = connection.execute(
+        "SELECT listed, location FROM sightings JOIN mailboxes ON mailboxes.id = mailbox WHERE name = ? AND side = ?",
+        (pack_name(name), side.value),
+    ).fetchone()
+    return None if row is None else Sighting(*row)
+
+
+def held(connection: sqlite3.Connection, name: MailboxName | None) -> list[HeldRemovals]:
+    """Removals that are held back, by mailbox and side."""
+    rows = connection.execute(
+        "SELECT mailbox, name, side, validity, whole, why, since FROM held JOIN mailboxes ON mailboxes.id = mailbox"
+        " WHERE ?1 IS NULL OR name = ?1",
+        (None if name is None else pack_name(name),),
+    ).fetchall()
+    found = []
+    for mailbox, packed, side, validity, whole, why, since in rows:
+        messages = connection.execute(
+            "SELECT ref, approved FROM held_messages WHERE mailbox = ? AND side = ?", (mailbox, side)
+        ).fetchall()
+        one = HeldRemovals(
+            mailbox=unpack_name(packed),
+            side=Side(side),
+            validity=validity,
+            refs=frozenset(unpack_ref(ref) for ref, _ in messages),
+            why=unpack_text(why),
+            approved=frozenset(unpack_ref(ref) for ref, approved in messages if approved),
+            whole=bool(whole),
+            since=since,
+        )
+        found.append(one)
+    return sorted(found, key=lambda one: (one.mailbox, one.side))
 
 
 def kept(connection: sqlite3.Connection, name: MailboxName | None) -> list[Kept]:

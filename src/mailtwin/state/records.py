@@ -122,6 +122,37 @@ class Uncopied:
 
 
 @dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a side showed of a mailbox when it was last in step: how many messages, and where they lay ("": unknown)."""
+
+    listed: int
+    location: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRemovals:
+    """Removals on `side` that the guard holds back, and `why`, in words.
+
+    `refs` belong to the numbering `validity`; `approved`, some of them, may be removed after all. `whole`: the mailbox
+    itself would be removed. `since`: when they were held back, in seconds since 1970; 0 before it is written.
+    """
+
+    mailbox: MailboxName
+    side: Side
+    validity: str
+    refs: frozenset[Ref]
+    why: str
+    approved: frozenset[Ref] = frozenset()
+    whole: bool = False
+    since: float = 0.0
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether all of them may be removed."""
+        return self.refs <= self.approved
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """One run; times are seconds since 1970.
 

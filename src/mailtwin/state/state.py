@@ -25,10 +25,12 @@ from mailtwin.state.changes import Change, Digest, Remark, Snapshot
 from mailtwin.state.codec import pack_name, pack_ref, pack_text, unpack_text
 from mailtwin.state.records import (
     CopyRecord,
+    HeldRemovals,
     HistoryEntry,
     Kept,
     MailboxRecord,
     RunRecord,
+    Sighting,
     StragglerRecord,
     Uncopied,
 )
@@ -263,6 +265,16 @@ class State:
         """How many messages of all mailboxes could not be copied."""
         with self._reading() as connection:
             return int(connection.execute("SELECT count(*) FROM uncopied").fetchone()[0])
+
+    def sighting(self, name: MailboxName, side: Side) -> Sighting | None:
+        """What `side` showed of `name` when it was last in step, or None."""
+        with self._reading() as connection:
+            return reading.sighting(connection, name, side)
+
+    def held(self, name: MailboxName | None = None) -> list[HeldRemovals]:
+        """Removals that the guard holds back, of one mailbox or of all, by mailbox and side."""
+        with self._reading() as connection:
+            return reading.held(connection, name)
 
     # --- the quarantine ----------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from mailtwin.state.changes import (
     Change,
     DropCopy,
     DropDigests,
+    DropHeld,
     DropKept,
     DropLink,
     DropSnapshot,
@@ -28,9 +29,11 @@ from mailtwin.state.changes import (
     DropUncopied,
     EndAttempt,
     ForgetAll,
+    HoldRemovals,
     Note,
     ReplaceStraggler,
     SaveDigests,
+    SaveSighting,
     SaveSnapshot,
     SaveUncopied,
     SetFlags,
@@ -265,8 +268,10 @@ def _drop_stores(transaction: Transaction, changes: Sequence[DropStore]) -> int:
 
 
 def forget_all(transaction: Transaction, _changes: Sequence[ForgetAll] = ()) -> int:
-    """Deletes all links, intents, snapshots and uncopied messages of the mailbox; returns minus the number of links."""
-    for table in ("copies", "stores", "snapshots", "deviations", "uncopied"):
+    """Deletes links, intents, snapshots, uncopied messages and held removals of the mailbox; returns minus the number
+    of links."""
+    tables = "copies", "stores", "snapshots", "deviations", "uncopied", "sightings", "held", "held_messages"
+    for table in tables:
         transaction.many(f"DELETE FROM {table} WHERE mailbox = ?", [()])
     return -transaction.many("DELETE FROM links WHERE mailbox = ?", [()])
 
@@ -299,6 +304,36 @@ def _save_snapshots(transaction: Transaction, changes: Sequence[SaveSnapshot]) -
 def _drop_snapshots(transaction: Transaction, changes: Sequence[DropSnapshot]) -> int:
     for change in changes:
         for table in ("snapshots", "deviations"):
+            transaction.many(f"DELETE FROM {table} WHERE mailbox = ? AND side = ?", [(change.side.value,)])
+    return 0
+
+
+def _save_sightings(transaction: Transaction, changes: Sequence[SaveSighting]) -> int:
+    transaction.many(
+        "INSERT OR REPLACE INTO sightings (mailbox, side, listed, location) VALUES (?, ?, ?, ?)",
+        ((change.side.value, change.sighting.listed, change.sighting.location) for change in changes),
+    )
+    return 0
+
+
+def _hold_removals(transaction: Transaction, changes: Sequence[HoldRemovals]) -> int:
+    for change in changes:
+        held, side = change.held, change.held.side.value
+        _drop_held(transaction, [DropHeld(held.side)])
+        transaction.many(
+            "INSERT INTO held (mailbox, side, validity, whole, why, since) VALUES (?, ?, ?, ?, ?, ?)",
+            [(side, held.validity, held.whole, pack_text(held.why), held.since or transaction.at)],
+        )
+        transaction.many(
+            "INSERT INTO held_messages (mailbox, side, ref, approved) VALUES (?, ?, ?, ?)",
+            ((side, pack_ref(ref), ref in held.approved) for ref in held.refs),
+        )
+    return 0
+
+
+def _drop_held(transaction: Transaction, changes: Sequence[DropHeld]) -> int:
+    for change in changes:
+        for table in ("held", "held_messages"):
             transaction.many(f"DELETE FROM {table} WHERE mailbox = ? AND side = ?", [(change.side.value,)])
     return 0
 
@@ -463,6 +498,9 @@ _TABLE: tuple[tuple[int, type, Callable[[Transaction, Sequence[Any]], int]], ...
     (3, DropStraggler, _drop_stragglers),
     (4, AddStore, _add_stores),
     (4, DropStore, _drop_stores),
+    (5, SaveSighting, _save_sightings),
+    (5, HoldRemovals, _hold_removals),
+    (5, DropHeld, _drop_held),
     (5, AddKept, _add_kept),
     (5, BeginRestore, _begin_restores),
     (5, DropKept, _drop_kept),

@@ -64,10 +64,14 @@ class Observation:
 
     Two equal cursors mean that nothing changed in the mailbox between the moments they were read: no message, no flag.
     None means that this store cannot tell, and the mailbox is listed again next time.
+
+    `location`: which place on which disk was looked at, as far as the store can tell it; "" when it cannot. (Of an IMAP
+    mailbox the numbering tells that.)
     """
 
     listing: Listing
     cursor: str | None
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)

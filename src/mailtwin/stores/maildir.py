@@ -350,7 +350,7 @@ class MaildirMailbox(Mailbox):
             coverage=None if scan.quiet else UidSet(),
             vocabulary=MAILDIR_VOCABULARY,
         )
-        return Observation(listing, scan.cursor)
+        return Observation(listing, scan.cursor, scan.location)
 
     def _observe(self) -> Scan:
         scan = self._files.rescan()

@@ -45,12 +45,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The messages by ref; `odd` maps refs to unique names that are not UTF-8. `cursor`: see `Observation`."""
+    """The messages by ref; `odd` maps refs to unique names that are not UTF-8. The rest: see `Observation`."""
 
     places: dict[str, Place]
     odd: dict[str, str]
     quiet: bool
     cursor: str | None
+    location: str
 
 
 @lru_cache(maxsize=4096)
@@ -86,7 +87,20 @@ def scan_mailbox(directory: Path, separator: str, now_ns: int) -> Scan:
     # With a cursor the last scans are exact, and what only earlier ones saw was removed meanwhile. Without one the
     # mailbox is listed again next time, so that it does no harm to take a removed message for present once more.
     places = _union(earlier if cursor is None else [], last)
-    return Scan(places, odd, quiet=not pending, cursor=cursor)
+    return Scan(places, odd, quiet=not pending, cursor=cursor, location=location_of(directory))
+
+
+def location_of(directory: Path) -> str:
+    """The file system and the directory in it, by their numbers: another disk, or another directory, has others.
+
+    The number of a device may be another one after a restart, that of a file system stays; where there is none, a
+    device without a major number (NFS) tells nothing. Raises OSError.
+    """
+    status = directory.stat()
+    file_system = os.statvfs(directory).f_fsid
+    if not file_system and os.major(status.st_dev):
+        file_system = status.st_dev
+    return f"{file_system:x}:{status.st_ino:x}"
 
 
 def _scan(directory: Path, name: str, separator: str, odd: dict[str, str]) -> dict[str, Place]:

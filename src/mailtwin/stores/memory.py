@@ -149,6 +149,7 @@ class _Account:
     validities: int = 0
     stored: int = 0
     late: list[tuple[MailboxName, MemoryMessage]] = field(default_factory=list)
+    location: str = ""
 
     def create(self, name: MailboxName) -> _Box:
         if name not in self.boxes:
@@ -236,6 +237,11 @@ class MemoryStore(Store):
     def cursor(self, box: _Box) -> str | None:
         """The cursor of `box`, when this server has cursors."""
         return box.cursor() if self.manners.cursors else None
+
+    @property
+    def location(self) -> str:
+        """Where the mail lies: see `user_moves`."""
+        return self._account.location
 
     def append(self, name: MailboxName, message: MemoryMessage) -> Outcome:
         """Stores one message the way the manners say."""
@@ -335,6 +341,10 @@ class MemoryStore(Store):
         for message in kept:
             box.append(message)
 
+    def user_moves(self, location: str) -> None:
+        """The mail lies somewhere else from now on, as on another disk; it stays the same mail."""
+        self._account.location = location
+
     def break_connection(self) -> None:
         """Everything fails with UnreachableError until the next `reconnect`."""
         self._connected = False
@@ -375,7 +385,7 @@ class MemoryMailbox(Mailbox):
             uid_next=box.uid_next,
             vocabulary=manners.vocabulary,
         )
-        return Observation(listing, None if is_short else self.store.cursor(box))
+        return Observation(listing, None if is_short else self.store.cursor(box), self.store.location)
 
     async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
         is_mute = self.store.manners.is_mute

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 
 from mailtwin.testing.faultproxy.rules import (
     AddCode,
+    Curtail,
     Do,
     Duplicate,
     HideNew,
@@ -74,11 +75,13 @@ class View:
     hidden: int = 0
     fresh: set[int] = field(default_factory=set)
     _hides: bool = field(init=False)
+    _keep: int | None = field(init=False)
     _capabilities: list[str] = field(init=False)
     _codes: list[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
         self._hides = any(isinstance(rule.do, HideNew) for rule in self.rules)
+        self._keep = next((rule.do.keep for rule in self.rules if isinstance(rule.do, Curtail)), None)
         self._capabilities = list(_ALWAYS_STRIPPED)
         self._codes = []
         for rule in self.rules:
@@ -105,6 +108,11 @@ class View:
             return
         self._observe(response)
         raw = self._strip(response)
+        if self._keep is not None:
+            curtailed = _curtailed(response, raw, self._keep)
+            if curtailed is None:
+                return
+            raw = curtailed
         if flight is None or response.is_continuation:
             yield raw
             return
@@ -241,6 +249,16 @@ def mailbox_of(command: Command) -> bytes | None:
     return b"INBOX" if name.upper() == b"INBOX" else name
 
 
+def _curtailed(response: Response, raw: bytes, keep: int) -> bytes | None:
+    """The response of a mailbox of which only the first `keep` messages are there; None: it is about another one."""
+    kind, number = response.kind, response.number
+    if kind in ("EXISTS", "RECENT") and number is not None:
+        return b"* %d %s\r\n" % (min(number, keep), kind.encode())
+    if kind in ("FETCH", "EXPUNGE") and number is not None:
+        return raw if number <= keep else None
+    return _searched(response, raw, keep)
+
+
 def _shortened(response: Response, raw: bytes, flight: Flight) -> bytes | None:
     rule = flight.find(Shorten)
     if rule is None or not isinstance(rule.do, Shorten):
@@ -249,6 +267,11 @@ def _shortened(response: Response, raw: bytes, flight: Flight) -> bytes | None:
     if response.kind in _LISTED:
         flight.listed += 1
         return raw if flight.listed <= keep else None
+    return _searched(response, raw, keep)
+
+
+def _searched(response: Response, raw: bytes, keep: int) -> bytes:
+    """A SEARCH answer with its first `keep` messages."""
     if response.kind == "SEARCH":
         head, *numbers = re.split(rb"(?= [0-9])", raw.rstrip(b"\r\n"))
         return head + b"".join(numbers[:keep]) + b"\r\n"

@@ -21,6 +21,7 @@ __all__ = [
     "AddCode",
     "Answer",
     "Armed",
+    "Curtail",
     "Cut",
     "CutAtByte",
     "Do",
@@ -127,6 +128,13 @@ class Shorten:
 
 
 @dataclass(frozen=True, slots=True)
+class Curtail:
+    """Every mailbox looks as if it held only its first `keep` messages: EXISTS says so too. Only on CONNECTION."""
+
+    keep: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Inject:
     """Untagged responses before each response to the command.
 
@@ -188,6 +196,7 @@ class Recreate:
 Do: TypeAlias = (
     AddCode
     | Answer
+    | Curtail
     | Cut
     | CutAtByte
     | Duplicate
@@ -204,7 +213,7 @@ Do: TypeAlias = (
     | SwapUids
     | Throttle
 )
-_OF_CONNECTIONS = (CutAtByte, HideNew, StripCapabilities, StripCodes, Throttle)
+_OF_CONNECTIONS = (Curtail, CutAtByte, HideNew, StripCapabilities, StripCodes, Throttle)
 _OF_EITHER = (Answer, Cut, Kill, Stall)
 _AT_ANY_MOMENT = (Cut, Kill, Stall)
 
