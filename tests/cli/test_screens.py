@@ -40,11 +40,12 @@ from mailtwin.engine.report import (
     Problem,
     ProblemFound,
     Progress,
+    Reconnecting,
     RunReport,
     Verifying,
 )
 from mailtwin.engine.resolving import Decision, Undecided
-from mailtwin.errors import GuardError, MessageError
+from mailtwin.errors import GuardError, MessageError, UnreachableError
 from mailtwin.model import INBOX, Identity, MailboxName, Side, make_flags
 from mailtwin.planner.operations import (
     Abandon,
@@ -123,6 +124,7 @@ EVENTS: tuple[Event, ...] = (
     PhaseStarted(INBOX, Phase.COPY, 2, Plan(OPERATIONS)),
     Progress(INBOX, Phase.COPY, 1, 2, 2048),
     ProblemFound(PROBLEMS[0]),
+    Reconnecting(UnreachableError("h: no answer", hint="wait"), 2.0, 3, 5),
     MailboxFinished(RESULT),
     MailboxFinished(MailboxResult(SENT, True, unchanged=True)),
     Verifying(INBOX, 1, 2, 2048),
@@ -265,6 +267,7 @@ def test_events_as_text() -> None:
         "home: imaps://me@h/ <-> maildir:/m",
         "2 mailboxes, 1 to look into",
         "Sent: create on the right (new on left)",
+        "h: no answer; connecting anew in 2.0 s (3 of 5)",
         INBOX_LINE,
     ]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from mailtwin.engine import Pair, check, compare_stores, plan, sync
-from mailtwin.engine.report import RunReport
+from mailtwin.engine.pair import SETTLE_S
+from mailtwin.engine.report import Event, Reconnecting, RunReport
 from mailtwin.errors import (
     ExitCode,
     GuardError,
@@ -440,9 +441,15 @@ async def test_a_server_that_comes_back_after_a_while_is_waited_for(
         await original(self)
 
     monkeypatch.setattr(MemoryStore, "reconnect", reconnect)
-    report = await world.run()
+    events: list[Event] = []
+    with world.state() as state:
+        report = await sync(world.pair, state, events.append)
     assert report.in_step, report.problems
     assert refused == 2
+    # A person sees why nothing seems to happen: each time before the pause, not after it.
+    told = [event for event in events if isinstance(event, Reconnecting)]
+    assert [event.attempt for event in told] == [1, 2, 3]
+    assert [event.pause_s for event in told] == [one for one in world.pauses if one != SETTLE_S]
     await world.check()
 
 

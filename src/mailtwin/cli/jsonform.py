@@ -29,6 +29,7 @@ from mailtwin.engine.report import (
     Problem,
     ProblemFound,
     Progress,
+    Reconnecting,
     RunReport,
     Verifying,
 )
@@ -83,6 +84,9 @@ def event(happened: Event) -> Json:
             return {"event": "mailbox-finished", **mailbox(result)}
         case ProblemFound(problem=found):
             return {"event": "problem", **problem(found)}
+        case Reconnecting(error=why, pause_s=pause_s, attempt=attempt, attempts=attempts):
+            times = {"pause_s": pause_s, "attempt": attempt, "attempts": attempts}
+            return {"event": "reconnecting", **error(why), **times}
         case Verifying(name=name, done=done, total=total, read_bytes=size):
             return {
                 "event": "verifying",

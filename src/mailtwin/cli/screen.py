@@ -29,6 +29,7 @@ from mailtwin.engine.report import (
     PairPlan,
     ProblemFound,
     Progress,
+    Reconnecting,
     RunReport,
     Verifying,
 )
@@ -162,6 +163,8 @@ class TextScreen(Screen):
             case MailboxFinished(result=result) if self.verbose or _is_news(result):
                 self.err.write(words.mailbox_line(result))
                 self._shown_s = self.now_s()
+            case Reconnecting():
+                self.err.write(words.reconnecting(event))
             case ProblemFound(problem=problem) if self.verbose:
                 self.err.write(f"problem: {words.problem_line(problem)}")
             case Progress() if self.now_s() - self._shown_s >= PROGRESS_S:

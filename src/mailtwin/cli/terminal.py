@@ -76,7 +76,7 @@ class TerminalScreen(TextScreen):
                 bars.update(self._messages, total=total or None, completed=done, detail=detail)
             case events.MailboxVerified():
                 bars.advance(self._mailboxes)
-            case events.ProblemFound():
+            case events.ProblemFound() | events.Reconnecting():
                 pass
         if not isinstance(event, events.Progress):
             super().event(event)

@@ -10,7 +10,7 @@ from itertools import groupby
 
 from mailtwin.engine.approving import HeldBack
 from mailtwin.engine.findings import Alteration, Finding, Kind, Verification
-from mailtwin.engine.report import Counts, MailboxResult, Problem
+from mailtwin.engine.report import Counts, MailboxResult, Problem, Reconnecting
 from mailtwin.engine.resolving import Decision, Undecided
 from mailtwin.model import Flags, Ref, Side, format_flags
 from mailtwin.planner.operations import (
@@ -199,6 +199,12 @@ def operation_line(operation: Operation) -> str:
             return f"{kind}: {message(link.left)} and {message(link.right)}"
         case Remove(ref=ref):
             return f"{kind}: {message(ref)}"
+
+
+def reconnecting(event: Reconnecting) -> str:
+    """Why nothing seems to happen."""
+    when = f"in {duration(event.pause_s)}"
+    return f"{event.error.message}; connecting anew {when} ({event.attempt} of {event.attempts})"
 
 
 def undecided(one: Undecided) -> str:

@@ -182,6 +182,17 @@ class ProblemFound:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """`error` ended a connection, or is a server's wish to be left alone: in `pause_s` seconds both sides are connected
+    anew, for the `attempt`-th time in a row of at most `attempts`."""
+
+    error: MailtwinError
+    pause_s: float
+    attempt: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verifying:
     """`done` of `total` messages of a mailbox that have to be read are read, on both sides together."""
 
@@ -213,6 +224,7 @@ Event: TypeAlias = (
     | Progress
     | MailboxFinished
     | ProblemFound
+    | Reconnecting
     | Verifying
     | Compared
     | MailboxVerified

@@ -31,6 +31,7 @@ from mailtwin.engine.report import (
     MailboxStarted,
     Problem,
     ProblemFound,
+    Reconnecting,
     Reporter,
     RunReport,
     ignore_events,
@@ -344,7 +345,7 @@ class PairRun:
 
     async def _recover(self, error: MailtwinError) -> None:
         """Connects anew after a lost connection, with growing pauses; raises the error when that cannot help."""
-        self.failures = await recover(self.pair, error, self.failures)
+        self.failures = await recover(self.pair, error, self.failures, self.report)
 
     def _problem(self, problem: Problem) -> None:
         self.problems.append(problem)
@@ -391,7 +392,7 @@ async def sync(pair: Pair, state: State, report: Reporter = ignore_events) -> Ru
     return result
 
 
-async def recover(pair: Pair, error: MailtwinError, failures: int) -> int:
+async def recover(pair: Pair, error: MailtwinError, failures: int, report: Reporter) -> int:
     """Connects anew after `error`, the one after `failures` others, with growing pauses; returns how many it is now.
 
     Raises the error when connecting anew cannot help, or did not too often.
@@ -406,6 +407,7 @@ async def recover(pair: Pair, error: MailtwinError, failures: int) -> int:
         pause_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1]
         if isinstance(error, ThrottledError):
             pause_s = min(error.pause_s or pause_s, PAUSE_S_MAX)
+        report(Reconnecting(error, pause_s, failures, RECONNECTS_MAX))
         await pair.sleep(pause_s)
         try:
             for side in Side:

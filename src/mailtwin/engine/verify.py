@@ -136,7 +136,7 @@ class PairProof:
             try:
                 return await together(self.pair.left.mailboxes(), self.pair.right.mailboxes())
             except MailtwinError as error:
-                failures = await recover(self.pair, error, failures)
+                failures = await recover(self.pair, error, failures, self.report)
 
     def _compare_lists(
         self, lists: tuple[MailboxList, MailboxList], names: Sequence[set[MailboxName]]
@@ -172,7 +172,7 @@ class PairProof:
                     break
                 failures = 0 if proof.read > read else failures
                 read = proof.read
-                failures = await recover(self.pair, error, failures)
+                failures = await recover(self.pair, error, failures, self.report)
         tally = Counter((finding.kind, finding.side) for finding in findings)
         for finding in findings:
             self._tell(finding)
