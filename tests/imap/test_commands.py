@@ -168,6 +168,13 @@ def test_utf8_names_after_enable() -> None:
     assert line(c.Search(("TEXT", c.Text("é"))), dialect) == 'UID SEARCH TEXT "é"'.encode()
 
 
+@pytest.mark.parametrize("utf8", [False, True])
+def test_a_message_is_written_the_same_whatever_its_header(utf8: bool) -> None:
+    """RFC 9755 has taken the `UTF8 (~{n}...)` of RFC 6855 section 4 out again (its appendix B.1)."""
+    message = "Subject: Grüße\r\n\r\n".encode()
+    assert line(c.Append.of("x", message), Dialect(utf8=utf8)) == b'APPEND "x" {20}\r\n<hold>' + message
+
+
 def test_a_name_of_odd_bytes_is_a_literal() -> None:
     assert line(c.Select(b"a\xffb")) == b"SELECT {3}\r\n<hold>a\xffb"
     assert line(c.Select(b"a\xffb"), Dialect(utf8=True)) == b"SELECT {3}\r\n<hold>a\xffb"

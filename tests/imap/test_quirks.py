@@ -38,6 +38,7 @@ def status(text: bytes, code: str | None = None) -> Status:
         (status(b"Account exceeded command or bandwidth limits.", "OVERQUOTA"), Throttle(None)),
         (status(b"Maximum number of connections from user+IP exceeded"), Throttle(None)),
         (status(b"Connection is closed. 14"), Throttle(None)),
+        (status(b"Connection is closed. 15"), Throttle(None)),
         (status(b"Quota exceeded", "OVERQUOTA"), None),
         (status(b"UID FETCH Server error", "UNAVAILABLE"), None),
         (status(b"no such mailbox", "NONEXISTENT"), None),

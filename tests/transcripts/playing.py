@@ -2,7 +2,7 @@
 
 What lines of `do` and `then` may use: all commands, `r` (responses), `UidSet`, `uids("1:3")`, `OpenRange`, `Secret`;
 `state`, the session's; `heard`, every response so far; `result`, what the last `do` gave (on the kernel: the result of
-the command that ended last). On the client: `open(mechanism="auto", user="user", secret="secret")`, `run(command, ...)`
+the command that ended last); `error`, what was raised last. On the client: `open(mechanism="auto", user="user", secret="secret")`, `run(command, ...)`
 (one command, or several at once), `close()`. On the store: `connect()`, `mailboxes()`, `create(name)`, `observe()`,
 `fetch(uid, ...)`, `append(message)`, `remove(uid, ...)`, `identify(uid, ...)`, about the mailbox INBOX.
 """
@@ -94,13 +94,14 @@ class KernelPlay:
         self.handles: list[Any] = []
         self._written = bytearray()
         self._error: MailtwinError | None = None
+        self._raised: MailtwinError | None = None
 
     def play(self, transcript: Transcript) -> None:
         """Plays all steps. Raises AssertionError where something is not as written."""
         for step in transcript.steps:
             if step.kind == "raises":
                 Expected(step).check(self._error)
-                self._error = None
+                self._raised, self._error = self._error, None
                 continue
             assert self._error is None, f"{transcript.name}: {self._error!r} before {step.text!r}"
             match step.kind:
@@ -124,6 +125,7 @@ class KernelPlay:
             "state": self._connection.state,
             "connection": self._connection,
             "heard": self.heard,
+            "error": self._raised,
             "result": self.results[-1] if self.results else None,
             "results": self.results,
             "handle": self.handles[-1] if self.handles else None,
@@ -294,20 +296,22 @@ async def play_above(transcript: Transcript, *, drip: bool) -> None:
 async def _act(transcript: Transcript, floor: ClientFloor | StoreFloor) -> None:
     result: Any = None
     error: MailtwinError | None = None
+    raised: MailtwinError | None = None
     calls = {name: getattr(floor, name) for name in vars(type(floor)) if name not in ("abort", "session")}
     for step in transcript.steps:
         if step.kind == "raises":
             Expected(step).check(error)
-            error = None
+            raised, error = error, None
         elif step.kind == "do":
             assert error is None, f"{transcript.name}: {error!r} before {step.text!r}"
             try:
                 result = await eval(step.code, {**WORDS, **calls})  # type: ignore[arg-type]
-            except MailtwinError as raised:
-                error = raised
+            except MailtwinError as failure:
+                error = failure
         elif step.kind == "then":
             session = floor.session
-            words = {**WORDS, "result": result, "session": session, "state": session and session.state}
+            state = session and session.state
+            words = {**WORDS, "result": result, "error": raised, "session": session, "state": state}
             assert error is None, f"{transcript.name}: {error!r}"
             assert eval(step.code, words), f"{transcript.name}: {step.text} ({result!r})"  # type: ignore[arg-type]
     assert error is None, f"{transcript.name}: {error!r}"

@@ -331,7 +331,7 @@ SUBSTITUTE_BYTES_MAX = 16 * 1024
 _PAUSE = re.compile(r"suggested backoff time: *([0-9]{1,12}) *milliseconds", re.IGNORECASE)
 _THROTTLE = re.compile(
     r"request is throttled|too many simultaneous connections|\[throttled\]|bandwidth limits"
-    r"|maximum number of connections|server unavailable\. 15|connection is closed\. 14",
+    r"|maximum number of connections|server unavailable\. 15|connection is closed\. 1[45]",
     re.IGNORECASE,
 )
 _THROTTLE_CODES = frozenset({"THROTTLED", "LIMIT"})

@@ -206,6 +206,9 @@ class Append(Command):
 
     `body` is bytes, or the pieces of a message in order (iterated once). `binary`: a literal8 (RFC 3516), which may
     hold NUL. `date`: aware, to the second.
+
+    A header in UTF-8 is written like any other, also after ENABLE UTF8=ACCEPT: RFC 9755 has no `UTF8 (~{n}...)` any
+    more (appendix B.1), IMAP4rev2 never had it, and servers that announce UTF8=ACCEPT were seen to refuse it.
     """
 
     verb = "APPEND"
