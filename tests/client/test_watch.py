@@ -169,6 +169,82 @@ async def test_a_talkative_server_hears_from_us_in_time() -> None:
     assert asked == [b"A2 NOOP\r\n"]
 
 
+SELECTED = Watch("selected", ("MessageNew", "MessageExpunge"))
+BOTH = "A2 NOTIFY SET STATUS (selected (MessageNew MessageExpunge)) (personal (MessageNew MessageExpunge))"
+
+
+async def test_notify_in_a_selected_mailbox_waits_in_idle() -> None:
+    script: list[Step] = [
+        greeting("NOTIFY", "IDLE"),
+        *SELECT,
+        BOTH,
+        b"A2 OK\r\n* STATUS a (MESSAGES 3)\r\n",
+        "A3 IDLE",
+        b"+\r\n* 4 EXISTS\r\n* STATUS a (MESSAGES 4)\r\n",
+        "DONE",
+        b'* LIST () "/" new\r\nA3 OK\r\n* 5 EXISTS\r\n',
+        "A4 IDLE",
+        b"+\r\n* 6 EXISTS\r\n",
+        "DONE",
+        b"A4 OK\r\n",
+    ]
+    async with scripted(script) as place:
+        session = await Session.open(place, NOBODY)
+        await session.run(c.Select("INBOX"))
+        news = notifications(session, [SELECTED, PERSONAL], renew_s=0.05)
+        told = await heard(session, news, until=r.Exists(6))
+        assert [one for one in told if not isinstance(one, r.ListItem)] == [
+            r.MailboxStatus(b"a", {"MESSAGES": 3}),
+            r.Exists(4),
+            r.MailboxStatus(b"a", {"MESSAGES": 4}),
+            r.Exists(5),
+            r.Exists(6),
+        ]
+        assert len(told) == 6
+        await session.abort()
+
+
+async def test_what_a_server_could_not_tell_in_idle() -> None:
+    script: list[Step] = [
+        greeting("NOTIFY", "IDLE"),
+        *SELECT,
+        BOTH,
+        b"A2 OK\r\n",
+        "A3 IDLE",
+        b"+\r\n* 4 EXISTS\r\n* OK [NOTIFICATIONOVERFLOW] too much\r\n* 9 EXISTS\r\n",
+        "DONE",
+        b"* 10 EXISTS\r\nA3 OK\r\n",
+        "A4 NOOP",
+        b"A4 OK\r\n",
+    ]
+    async with scripted(script) as place:
+        session = await Session.open(place, NOBODY)
+        await session.run(c.Select("INBOX"))
+        assert await heard(session, notifications(session, [SELECTED, PERSONAL])) == [
+            r.Exists(4),
+            Gap.OVERFLOW,
+        ]
+        await session.run(c.Noop())
+        await session.abort()
+
+
+async def test_what_was_said_before_idle_is_told() -> None:
+    """Mail that comes between SELECT and IDLE: nobody would tell of it again."""
+    script: list[Step] = [
+        greeting("IDLE"),
+        'A1 SELECT "INBOX"',
+        b"* 3 EXISTS\r\nA1 OK in\r\n* 4 EXISTS\r\n",
+        "A2 NOOP",
+        b"A2 OK\r\n",
+    ]
+    async with scripted(script) as place:
+        session = await Session.open(place, NOBODY)
+        await session.run(c.Select("INBOX"))
+        assert await heard(session, changes(session), until=r.Exists(4)) == [r.Exists(4)]
+        await session.run(c.Noop())
+        await session.abort()
+
+
 async def test_what_a_server_could_not_tell() -> None:
     script: list[Step] = [
         greeting("NOTIFY"),
@@ -227,6 +303,32 @@ async def test_new_mail_is_told(imap_server: RealServer) -> None:
         await asyncio.sleep(1.0)
         assert (await writing.run(c.Append.of("INBOX", b"Subject: new\r\n\r\n"))).ok
     assert r.Exists(1) in told.result()
+    await watching.close()
+    await writing.close()
+
+
+async def test_notify_tells_of_the_selected_mailbox_and_of_others(dovecot: RealServer) -> None:
+    who = someone(dovecot)
+    watching = await Session.open(endpoint(dovecot), who)
+    writing = await Session.open(endpoint(dovecot), who)
+    await writing.run(c.Create("other"))
+    await watching.run(c.Select("INBOX"))
+    told: list[object] = []
+
+    async def watch() -> None:
+        async with asyncio.timeout(30), aclosing(notifications(watching, [SELECTED, PERSONAL])) as news:
+            async for one in news:
+                told.append(one)
+                others = [it for it in told if isinstance(it, r.MailboxStatus) and it.items.get("MESSAGES")]
+                if r.Exists(1) in told and others:
+                    watching.stop_idle()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(watch())
+        await asyncio.sleep(0.5)
+        for name in ("INBOX", "other"):
+            assert (await writing.run(c.Append.of(name, b"Subject: new\r\n\r\n"))).ok
+    await watching.run(c.Noop())
     await watching.close()
     await writing.close()
 

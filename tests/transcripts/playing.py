@@ -2,9 +2,10 @@
 
 What lines of `do` and `then` may use: all commands, `r` (responses), `UidSet`, `uids("1:3")`, `OpenRange`, `Secret`;
 `state`, the session's; `heard`, every response so far; `result`, what the last `do` gave (on the kernel: the result of
-the command that ended last); `error`, what was raised last. On the client: `open(mechanism="auto", user="user", secret="secret")`, `run(command, ...)`
-(one command, or several at once), `close()`. On the store: `connect()`, `mailboxes()`, `create(name)`, `observe()`,
-`fetch(uid, ...)`, `append(message)`, `remove(uid, ...)`, `identify(uid, ...)`, about the mailbox INBOX.
+the command that ended last); `error`, what was raised last. On the client: `open(mechanism="auto", user="user",
+secret="secret")`, `run(command, ...)` (one command, or several at once), `close()`. On the store: `connect()`,
+`mailboxes()`, `create(name)`, `observe()`, `fetch(uid, ...)`, `append(message)`, `remove(uid, ...)`, `identify(uid,
+...)`, about the mailbox INBOX.
 """
 
 from __future__ import annotations

@@ -242,14 +242,17 @@ class Session:
     async def idle(self, *, max_s: float = IDLE_S_MAX, renew: bool = False) -> AsyncGenerator[Taken, None]:
         """What the server tells unasked (RFC 2177), until `max_s` are over or `stop_idle` is called.
 
-        With `renew` IDLE is said again every `max_s`, and nothing is missed in between; only a server that ends it by
-        itself ends this, too. Raises `Refused` when the server will not, and UnreachableError and its kin.
+        What came since the last command is part of it: nobody waits for what was said already. With `renew` IDLE is
+        said again every `max_s`, and nothing is missed in between; only a server that ends it by itself ends this,
+        too. Raises `Refused` when the server will not, and UnreachableError and its kin.
         """
         with self._exclusive():
             self._idle_stopped = False
-            self._catch_up()
+            while (event := self._step()) is not None:
+                if isinstance(event, Received) and not isinstance(event.response, Continuation):
+                    yield event.response
             loop = asyncio.get_running_loop()
-            again = True
+            again = not self._idle_stopped
             while again:
                 again = False
                 handle = self._connection.send(Idle())

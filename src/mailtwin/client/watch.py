@@ -42,8 +42,10 @@ async def notifications(
 ) -> AsyncGenerator[Taken | Gap, None]:
     """What happens where `watches` say, until `session.stop_idle`: first a STATUS of each mailbox watched.
 
-    After `Gap.OVERFLOW` (the server could not keep up and has ended NOTIFY) the stream ends. Raises `Refused` when the
-    server has no NOTIFY or will not watch that, UnreachableError and its kin.
+    Of the selected mailbox, which the filter `selected` watches and no other, servers were seen to tell in IDLE only:
+    so it waits in IDLE where a mailbox is selected. After `Gap.OVERFLOW` (the server could not keep up and has ended
+    NOTIFY) the stream ends. Raises `Refused` when the server has no NOTIFY or will not watch that, UnreachableError
+    and its kin.
     """
     result = await session.run(Notify(tuple(watches), status=True))
     for response in result.responses:
@@ -51,9 +53,17 @@ async def notifications(
             yield Gap.OVERFLOW
             return
         yield response
-    async with aclosing(session.listen(renew_s=renew_s)) as news:
+    in_idle = session.has("IDLE") and session.state.selected is not None
+    told = session.idle(max_s=renew_s, renew=True) if in_idle else session.listen(renew_s=renew_s)
+    overflowed = False
+    async with aclosing(told) as news:
         async for one in news:
+            if overflowed:
+                continue  # what comes until IDLE has ended: everything has to be looked at anyway
             if is_overflow(one):
-                yield Gap.OVERFLOW
-                return
-            yield one
+                overflowed = True
+                session.stop_idle()
+            else:
+                yield one
+    if overflowed:
+        yield Gap.OVERFLOW
