@@ -96,6 +96,7 @@ async def test_row_unrelated_responses_in_the_middle_of_a_listing(play: Play) ->
         await select(session)
         result = await session.run(FLAGS)
         assert flags_by_uid(result.responses) == {11: ("a",), 13: ("b",), 14: ("c",)}
+        assert [type(one) for one in result.responses] == [r.Fetch] * 3
         assert result.complete
         assert session.state.selected is not None
         assert session.state.selected.exists == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -67,6 +68,19 @@ async def test_idle_is_renewed_and_nothing_is_missed() -> None:
         assert told == [r.Exists(count) for count in range(4, 9)]
         await session.run(c.Noop())
         await session.abort()
+
+
+def test_it_is_renewed_before_any_server_was_seen_to_give_up() -> None:
+    """Yahoo ends the session after 300 seconds, most servers after 30 minutes (RFC 2177)."""
+    waits = (Session.idle, Session.listen, changes, notifications)
+    pauses = [
+        parameter.default
+        for call in waits
+        for name, parameter in inspect.signature(call).parameters.items()
+        if name.endswith("_s")
+    ]
+    assert len(pauses) > len(waits)
+    assert max(pauses) <= 285
 
 
 async def test_a_server_that_ends_idle_by_itself_is_not_asked_for_ever() -> None:

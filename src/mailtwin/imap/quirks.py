@@ -151,6 +151,18 @@ QUIRKS = (
         "Exchange, GMX, Gmail",
     ),
     Quirk(
+        "idle-cut-off",
+        "a session in IDLE is ended after five minutes",
+        "IDLE is said again before, wherever one waits (`mailtwin.client.watch`)",
+        "Yahoo",
+    ),
+    Quirk(
+        "message-rewritten",
+        "a message comes back with other octets, or another size, than it was stored with",
+        "a copy is recognised above the noted UIDNEXT by the fields of its header alone; never by its octets alone",
+        "Exchange (vandelay 12), Cyrus, Courier",
+    ),
+    Quirk(
         "list-options-refused",
         "LIST with options, announced: BAD, NO, or OK without a single mailbox",
         "the plain LIST, and a STATUS for each mailbox",
