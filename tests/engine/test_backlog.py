@@ -10,6 +10,7 @@ import pytest
 from tests.engine.test_simulated import store
 from tests.engine.test_sync import World, message
 
+from mailtwin.client import Credentials, Endpoint, Secret
 from mailtwin.engine import Pair, check, plan, sync, verify
 from mailtwin.engine import backlog as backlog_module
 from mailtwin.engine.backlog import RETRY_S_FIRST, RETRY_S_MAX, due_after, is_due
@@ -19,8 +20,10 @@ from mailtwin.errors import ExitCode, MailboxFullError, MailtwinError, MessageEr
 from mailtwin.model import INBOX, MailboxName, Side, make_flags
 from mailtwin.planner import Direction, Policy
 from mailtwin.state import Obstacle, State, Uncopied
+from mailtwin.stores.imap import ImapStore
 from mailtwin.stores.maildir import MaildirStore
 from mailtwin.stores.memory import Manners, MemoryMailbox, MemoryStore
+from mailtwin.testing.faultproxy import Answer, FaultProxy, Rule
 from mailtwin.testing.manners import PLAIN
 from mailtwin.testing.simfaults import reply_no
 from mailtwin.testing.simmail import SimMail
@@ -481,6 +484,35 @@ async def test_an_announced_limit_is_never_tried_and_its_change_is(tmp_path: Pat
             counts.append((server.counts["APPEND"], [problem.known for problem in report.problems]))
     assert counts == [(0, [False]), (0, [True]), (0, [True]), (0, [True]), (1, [])]
     assert len(account["INBOX"]) == 1
+
+
+async def test_a_server_that_hangs_up_after_ten_refusals_stops_nothing(tmp_path: Path) -> None:
+    """Exchange: ten times BAD and the connection is over. The rest is copied behind it, once each."""
+    mail = SimMail()
+    account = mail.add_account("alice", "secret")
+    left = MemoryStore("left")
+    for number in range(20):
+        left.add(INBOX, message(number))
+    async with SimServer(mail, PLAIN) as server, FaultProxy(server.port) as proxy:
+        bad = Answer("BAD", text="Command Argument Error. 11")
+        proxy.arm(
+            [
+                Rule(bad, ("APPEND",), times=10),
+                Rule(Answer("BYE", text="Connection is closed. 13"), ("APPEND",), nth=11),
+            ]
+        )
+        right = ImapStore(
+            Endpoint("127.0.0.1", proxy.port, "plain"),
+            lambda: Credentials("alice", Secret("secret")),
+            "alice",
+        )
+        with State.open(tmp_path / "state.db", left="left", right=right.address, now=time.time) as state:
+            pair = Pair(left, right, sleep=no_sleep)
+            for known in (False, True):
+                report = await sync(pair, state)
+                assert [problem.known for problem in report.problems] == [known] * 10
+                assert sorted(account["INBOX"].bodies()) == sorted(message(n) for n in range(10, 20))
+        assert len(proxy.fired) == 11
 
 
 async def test_a_file_that_is_no_message_is_tried_again_when_it_is_another_one(tmp_path: Path) -> None:

@@ -229,6 +229,12 @@ QUIRKS = (
         "Exchange, Yahoo, Cyrus",
     ),
     Quirk(
+        "refusals-end-the-session",
+        "the connection ends after some commands were refused",
+        "connected anew; what was refused for what it is is not sent again (rule R17)",
+        "Exchange",
+    ),
+    Quirk(
         "modseq-without-condstore",
         "HIGHESTMODSEQ without CONDSTORE, or below zero",
         "not believed: the mailbox is listed each time",
