@@ -105,6 +105,8 @@ async def test_a_message_explained(program: Program) -> None:
     (one,) = explained["messages"]
     assert (one["left"], one["right"], one["agreed"]["flags"]) == ([1], [unique], ["\\Seen"])
     assert [line["operation"] for line in one["history"]] == ["copy"]
+    unknown = await program.run("explain", "--json", "<b@explain.example>", *pair)
+    assert (unknown.code, unknown.lines[-1]["exit_code"]) == (ExitCode.FAILED, ExitCode.FAILED)
 
 
 async def test_a_state_that_contradicts_itself(program: Program) -> None:

@@ -53,6 +53,17 @@ async def test_twins_are_identical_and_stay_unread(program: Program) -> None:
     assert contents(found) == before
 
 
+async def test_nothing_compared_is_nothing_proven(program: Program) -> None:
+    """A misspelt --include leaves no mailbox: that the rest is identical says nothing."""
+    mail, _ = account(2, mailboxes=MAILBOXES)
+    async with serving(mail) as (_, address):
+        pair = (address, "maildir:~/Mail")
+        assert (await program.run("sync", *pair)).code == ExitCode.OK
+        misspelt = await program.run("verify", "--include", "Achive*", *pair)
+    assert misspelt.code == ExitCode.NOT_IN_STEP, misspelt.out
+    assert "not seen (none of the 3 mailboxes is included)" in misspelt.out
+
+
 async def test_every_difference_is_a_line(program: Program) -> None:
     mail, found = account(6)
     inbox = found["INBOX"]

@@ -289,8 +289,7 @@ def explain(options: Options) -> int:
         screen.explained(known)
         return ExitCode.OK
 
-    code = _each(options, one)
-    return code if code or found else ExitCode.FAILED
+    return _each(options, one, at_end=lambda: ExitCode.OK if found else ExitCode.FAILED)
 
 
 def check_state(options: Options) -> int:
@@ -342,11 +341,18 @@ def _online(built: Built, screen: Screen, work: Callable[[Built, Screen], Any]) 
     return result
 
 
-def _each(options: Options, work: Callable[[Built, Screen], ExitCode], *, narrates: bool = False) -> int:
+def _each(
+    options: Options,
+    work: Callable[[Built, Screen], ExitCode],
+    *,
+    narrates: bool = False,
+    at_end: Callable[[], ExitCode] = lambda: ExitCode.OK,
+) -> int:
+    """Does the work on each pair; `at_end` judges what all of them together came to, when none failed."""
     screen = make_screen(options, narrates=narrates)
     code = ExitCode.OK
     try:
-        code = worst(_all(options, screen, work))
+        code = worst(_all(options, screen, work)) or at_end()
     except MailtwinError as error:
         code = error.exit_code
         screen.error(error)

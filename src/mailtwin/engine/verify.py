@@ -120,6 +120,9 @@ class PairProof:
         )
         everywhere = names[Side.LEFT] | names[Side.RIGHT]
         selected = {name for name in everywhere if self.pair.select(name)}
+        if everywhere and not selected:
+            why = f"none of the {len(everywhere)} mailboxes is included"
+            self._tell(Finding(Kind.UNSEEN, "", None, why=why))
         for finding in self._compare_lists(lists, [side & selected for side in names]):
             self._tell(finding)
         twins = sorted(names[Side.LEFT] & names[Side.RIGHT] & selected)
