@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -513,6 +514,29 @@ async def test_a_server_that_hangs_up_after_ten_refusals_stops_nothing(tmp_path:
                 assert [problem.known for problem in report.problems] == [known] * 10
                 assert sorted(account["INBOX"].bodies()) == sorted(message(n) for n in range(10, 20))
         assert len(proxy.fired) == 11
+
+
+@pytest.mark.parametrize("odd", ["pipe", "link to nowhere", "link in a circle"])
+async def test_what_is_no_message_holds_up_nothing_that_arrives(tmp_path: Path, odd: str) -> None:
+    """It can be nobody's twin: new mail of the other side must not wait for it, in whatever run it comes."""
+    root = tmp_path / "mail"
+    (root / "cur").mkdir(parents=True)
+    (root / "new").mkdir()
+    (root / "tmp").mkdir()
+    path = root / "cur" / "1.odd:2,S"
+    if odd == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path.name if odd == "link in a circle" else "nowhere")
+    right = MemoryStore("right")
+    for count in (1, 2, 3):
+        right.add(INBOX, message(count))
+        left = MaildirStore(root)
+        with State.open(tmp_path / "state.db", left=left.address, right="right", now=time.time) as state:
+            report = await sync(Pair(left, right), state)
+        assert [problem.ref for problem in report.problems] == ["1.odd"]
+        arrived = [one for part in ("cur", "new") for one in (root / part).iterdir() if one != path]
+        assert len(arrived) == count
 
 
 async def test_a_file_that_is_no_message_is_tried_again_when_it_is_another_one(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -503,12 +504,21 @@ async def _message(opened: _Opened, spool: Spool) -> Message:
 def _look_at(file: File, now_ns: int) -> Look:
     """The stamp is the file's number, size and times. Renaming moves its change time too, so that a change of flags
     costs reading it once more, and nobody can write into it unseen by setting the modification time back."""
-    status = file.path.stat()
+    status = _status(file.path)
     times = f"{status.st_mtime_ns}:{status.st_ctime_ns}"
     stamp = "" if is_fresh(status.st_ctime_ns, now_ns) else f"{status.st_ino}:{status.st_size}:{times}"
-    # On the wire each LF may become two bytes.
-    sizes = status.st_size, 2 * status.st_size
+    # On the wire each LF may become two bytes. What is no file has none, and is nobody's twin.
+    size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+    sizes = size, 2 * size
     return Look(file.place.flags, date_of(status.st_mtime_ns), stamp, sizes)
+
+
+def _status(path: Path) -> os.stat_result:
+    """Of the file, or of a link that leads to none. Raises OSError, FileNotFoundError when nothing has this name."""
+    try:
+        return path.stat()
+    except OSError:
+        return path.lstat()
 
 
 def _body(file: File) -> Body:
