@@ -56,6 +56,7 @@ async def test_what_is_held_back_is_shown_approved_and_done(program: Program) ->
         assert "none of the messages that both sides held is left on the right" in planned.err
         shown = await program.run("approve", address, MAILDIR)
         assert shown.code == ExitCode.NOT_IN_STEP
+        assert shown.out.splitlines()[-1].startswith("nothing was approved; ")
         assert sum(line.startswith("  UID ") for line in shown.out.splitlines()) == 12
         done = await program.run("approve", "--yes", address, MAILDIR)
         assert done.code == ExitCode.OK

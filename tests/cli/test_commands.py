@@ -181,9 +181,14 @@ async def test_undo_puts_back_what_a_run_removed(program: Program) -> None:
         assert listed.out.splitlines()[1] == "run 2: 1 message removed"
         assert "1 removed message kept (" in (await program.run("status", *pair)).out
         nothing = await program.run("undo", *pair, "1")
-        assert nothing.out.splitlines()[-1] == "0 messages put back"
+        assert nothing.code == ExitCode.FAILED
+        assert nothing.out.splitlines()[-1].startswith("nothing to put back")
+        other = await program.run("undo", *pair, "--message-id", "<nobody@example.org>")
+        assert (other.code, other.out.splitlines()[-1]) == (ExitCode.OK, "nothing is kept")
         undone = await program.run("undo", *pair, "2")
         assert (undone.code, undone.out.splitlines()[-1]) == (ExitCode.OK, "1 message put back"), undone.err
+        twice = await program.run("undo", *pair, "2", "--json")
+        assert (twice.code, twice.lines[-1]["exit_code"]) == (ExitCode.FAILED, ExitCode.FAILED)
         again = await program.run("sync", *pair)
         assert again.out.startswith("in step: 1 copied to the left"), again.err
         assert len(found["INBOX"]) == 4

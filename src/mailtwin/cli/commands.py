@@ -184,6 +184,7 @@ def approve(options: Options) -> int:
         if not waiting:
             return ExitCode.OK
         if not (options.yes or _is_confirmed(options, sum(len(each.held.refs) for each in waiting))):
+            screen.not_approved()
             return ExitCode.NOT_IN_STEP
         with _open_state(built) as state:
             done = let_through(state, waiting)
@@ -311,21 +312,25 @@ def undo(options: Options) -> int:
 
     mailbox = _mailbox(options)
 
+    def is_named(kept: Kept) -> bool:
+        return mailbox in (None, kept.mailbox) and options.message_id in (None, kept.message_id)
+
     def concerns(kept: Kept) -> bool:
-        is_named = mailbox in (None, kept.mailbox)
-        return is_named and kept.run == options.run and options.message_id in (None, kept.message_id)
+        return is_named(kept) and kept.run == options.run
 
     async def put_back(built: Built, screen: Screen) -> ExitCode:
         with _open_state(built) as state:
             undone = await engine.undo(built.pair, state, concerns)
         screen.undone(undone)
-        return ExitCode.NOT_IN_STEP if undone.problems else ExitCode.OK
+        if undone.problems:
+            return ExitCode.NOT_IN_STEP
+        return ExitCode.OK if undone.restored else ExitCode.FAILED
 
     def one(built: Built, screen: Screen) -> ExitCode:
         if options.run is not None:
             return _online(built, screen, put_back)
         with _state_of(built) as state:
-            screen.kept(() if state is None else state.kept(mailbox))
+            screen.kept(() if state is None else list(filter(is_named, state.kept())))
         return ExitCode.OK
 
     return _each(options, one)

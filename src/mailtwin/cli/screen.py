@@ -81,6 +81,9 @@ class Screen(ABC):
     def approved(self, done: Sequence[HeldBack], left: int) -> None:
         """What was approved; `left` mailboxes were not, because what they hold back has changed."""
 
+    def not_approved(self) -> None:
+        """Nobody said yes, so nothing was approved."""
+
     @abstractmethod
     def verified(self, done: Verification) -> None:
         """A verification ended; its findings were told as events."""
@@ -279,6 +282,9 @@ class TextScreen(Screen):
         for line in words.approved(done, left):
             self.out.write(line)
 
+    def not_approved(self) -> None:
+        self.out.write("nothing was approved; `mailtwin approve --yes` approves without asking")
+
     def log(self, past: Past) -> None:
         self.title(self.out)
         if past.runs is not None:
@@ -331,7 +337,10 @@ class TextScreen(Screen):
 
     def undone(self, undone: Undone) -> None:
         self.title(self.out)
-        self.out.write(f"{words.number(len(undone.restored), 'message')} put back")
+        if undone.restored or undone.problems:
+            self.out.write(f"{words.number(len(undone.restored), 'message')} put back")
+        else:
+            self.out.write("nothing to put back: nothing like that is kept, `mailtwin undo` shows what is")
         for line in words.problem_lines(undone.problems):
             self.err.write(line)
 
