@@ -524,6 +524,10 @@ def test_what_is_held_back_as_text() -> None:
     ]
     assert words.held_lines(()) == ["nothing is held back"]
     assert words.approved(HELD, 0) == ["5 removals approved; the next `mailtwin sync` carries them out"]
+    (whole,) = words.approved(
+        [dataclasses.replace(HELD[0], held=dataclasses.replace(HELD[0].held, whole=True))], 0
+    )[1:]
+    assert "`--remove-mailboxes`" in whole
     assert words.approved((), 1) == ["1 mailbox changed since it was shown, and not approved: look again"]
 
 

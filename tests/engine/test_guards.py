@@ -79,7 +79,7 @@ def test_an_explanation_says_how_many_where_and_why() -> None:
     why = explain(found, judge(found).values())
     assert why == (
         "30 messages that both sides held are missing on the right, and would be removed on the left: "
-        "that are 30 of 40 messages that both sides held"
+        "30 of 40 messages that both sides held"
     )
     one = explain(missing(1, 40), ["of that sort"])
     assert one.startswith("1 message that both sides held is missing on the right")

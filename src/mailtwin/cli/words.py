@@ -294,6 +294,11 @@ def approved(done: Sequence[HeldBack], left: int) -> list[str]:
     lines = (
         [f"{number(count, 'removal')} approved; the next `mailtwin sync` carries them out"] if done else []
     )
+    if any(one.held.whole for one in done):
+        lines.append(
+            "a whole mailbox is removed only with `--remove-mailboxes` (`remove_mailboxes = true`); "
+            "a run without it ends the approval"
+        )
     if left:
         lines.append(f"{number(left, 'mailbox')} changed since it was shown, and not approved: look again")
     return lines

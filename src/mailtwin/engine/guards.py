@@ -97,7 +97,7 @@ def judge(found: Evidence) -> dict[Sign, str]:
     elif not found.survivors and count > EMPTY_UNGUARDED:
         signs[Sign.EMPTIED] = f"none of the messages that both sides held is left on the {there}"
     elif is_implausible(count, found.agreed):
-        signs[Sign.MANY] = f"that are {count:,} of {found.agreed:,} messages that both sides held"
+        signs[Sign.MANY] = f"{count:,} of {found.agreed:,} messages that both sides held"
     if not signs and not found.whole and is_implausible(before - found.listed, before):
         signs[Sign.SHORT] = (
             f"{found.listed:,} messages are listed on the {there}, {before:,} were when both sides were last in step"
@@ -110,7 +110,7 @@ def judge(found: Evidence) -> dict[Sign, str]:
         signs[Sign.MOVED] = f"the {there} is another disk or another directory than last time"
     if found.pair.removals > count and is_implausible(found.pair.removals, found.pair.agreed):
         signs[Sign.PAIR] = (
-            f"with those of other mailboxes that are {found.pair.removals:,} of {found.pair.agreed:,} messages"
+            f"with those of other mailboxes {found.pair.removals:,} of {found.pair.agreed:,} messages"
         )
     return signs
 
