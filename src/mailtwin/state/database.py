@@ -206,7 +206,7 @@ def scripts() -> list[str]:
     """The schema as SQL scripts, in order; the n-th (from 1) brings a database from version n-1 to n."""
     folder = resources.files("mailtwin.state") / "schema"
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    assert len({name[:3] for name in names}) == len(names), names
+    assert [int(name[:3]) for name in names] == list(range(1, len(names) + 1)), names
     return [(folder / name).read_text(encoding="utf-8") for name in names]
 
 
