@@ -13,6 +13,7 @@ from mailtwin.engine.backlog import Failure
 from mailtwin.errors import MailboxFullError, MailtwinError, MessageError, Scope
 from mailtwin.model import NO_FLAGS, Flags, MailboxName, Ref, Side, make_flags
 from mailtwin.model.flags import SYSTEM_FLAGS
+from mailtwin.model.identity import message_id_of
 from mailtwin.planner import Attempt, Copy, CopyIntent, Link, StoreIntent
 from mailtwin.state import AddCopy, AddLink, AddStore, Change, DropCopy, EndAttempt, Note, State
 from mailtwin.stores.base import Delivery, Mailbox, Message, Outcome, Refused, Spool, Stored, Unknown
@@ -104,7 +105,7 @@ class Copier:
         return self._batch.delivery.spool()
 
     def _stage(self, message: Message, operation: Copy) -> None:
-        message_id = message.spool.fields["message-id"].decode("utf-8", "replace")[:998]
+        message_id = message_id_of(message.spool.fields)
         if message.error is not None:
             message.spool.discard()
             self.failures.append(Failure(message.ref, message.error, message_id))

@@ -20,6 +20,7 @@ from mailtwin.engine.pair import ends
 from mailtwin.engine.report import Problem
 from mailtwin.errors import MailtwinError, MessageError
 from mailtwin.model import MailboxName, Ref, Side
+from mailtwin.model.identity import message_id_of
 from mailtwin.state import AddKept, Change, Kept, Note, State
 from mailtwin.stores.base import Mailbox, Message, Spool
 from mailtwin.stores.durable import (
@@ -170,7 +171,7 @@ class Keeper:
             flags=message.flags,
             date=message.date,
             size=spool.size,
-            message_id=spool.fields["message-id"].decode("utf-8", "replace")[:998],
+            message_id=message_id_of(spool.fields),
             identity=spool.identity(),
             file=spool.name,
         )

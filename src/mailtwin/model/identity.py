@@ -63,8 +63,12 @@ def identity_from(fields: Mapping[str, bytes], size: int, sha256: str | None) ->
         return None
     digest = hashlib.sha256(b"".join([fields[name] + b"\0" for name in IDENTITY_FIELDS]))
     content = f"size:{size}" if has_message_id else f"sha256:{sha256}"
-    message_id = fields["message-id"].decode("utf-8", "replace")[:MESSAGE_ID_CHARS_MAX]
-    return Identity(digest.hexdigest()[:32], content, has_message_id, message_id)
+    return Identity(digest.hexdigest()[:32], content, has_message_id, message_id_of(fields))
+
+
+def message_id_of(fields: Mapping[str, bytes]) -> str:
+    """The Message-ID for people, "" where there is none; it may be anything, and is cut to a line's length."""
+    return fields["message-id"].decode("utf-8", "replace")[:MESSAGE_ID_CHARS_MAX]
 
 
 def header_fields(header: bytes | bytearray) -> dict[str, bytes]:
