@@ -149,6 +149,19 @@ class Backlog:
             elif one.obstacle is Obstacle.IDENTITY and self.rests((side, ref)):
                 known.nameless[side][ref] = self._sizes.get((side, ref), ANY_SIZE)
 
+    async def refresh(self, known: Known, base: Base) -> list[Change]:
+        """Forgets what needs no copy any more, sees which of the others changed, and tells `known` who they are.
+
+        Nothing of that while all messages are numbered anew. Raises what `Mailbox.look` raises.
+        """
+        if not known.is_numbered_as(base):
+            return []
+        changes = self.tidy(known.listings(), base)
+        for side in Side:
+            changes += await self.look(side, known.mailboxes[side])
+        self.tell(known)
+        return changes
+
     # --- what becomes of them ----------------------------------------------------------------------------------------
 
     def fail(self, side: Side, failure: Failure, obstacle: Obstacle | None = None) -> list[Change]:

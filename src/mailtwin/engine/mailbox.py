@@ -123,7 +123,7 @@ class MailboxRun:
         for _round in range(ROUNDS_MAX):
             await self.known.observe()
             self._learn_validities()
-            await self._look_at_backlog()
+            self._commit(await self.backlog.refresh(self.known, self.base))
             plan = await self._plan()
             phase = self._possible(plan.first_phase())
             if not phase:
@@ -327,14 +327,6 @@ class MailboxRun:
         if (side, failure.ref) not in self.backlog.known:
             self.problems.append(problem)
         self.report(ProblemFound(problem))
-
-    async def _look_at_backlog(self) -> None:
-        """Forgets what needs no copy any more, and sees which of the others changed; unless all are renumbered."""
-        if self.known.is_numbered_as(self.base):
-            self._commit(self.backlog.tidy(self.known.listings(), self.base))
-            for side in Side:
-                self._commit(await self.backlog.look(side, self.known.mailboxes[side]))
-            self.backlog.tell(self.known)
 
     def _problem(self, problem: Problem) -> None:
         self.problems.append(problem)

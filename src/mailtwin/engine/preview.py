@@ -112,11 +112,7 @@ class _Preview:
     async def _settle(self, base: Base, known: Known) -> tuple[PlannedMailbox, list[Problem]]:
         records = self.state.uncopied(self.name) if self.state is not None else []
         backlog = Backlog.of(self.pair, self.name, records, set(), len(records))
-        if known.is_numbered_as(base):
-            backlog.tidy(known.listings(), base)
-            for side in Side:
-                await backlog.look(side, known.mailboxes[side])
-            backlog.tell(known)
+        await backlog.refresh(known, base)
         resets: list[Reset] = []
         while True:
             found = make_plan(self.pair, base, known, backlog)
