@@ -156,6 +156,9 @@ def _mailtwin(home: Path, server: RealServer, account: Account) -> Tool:
         "HOME": str(home),
         "XDG_STATE_HOME": str(home / "state"),
         "MAILTWIN_LEFT_PASSWORD": account.password,
+        # Whoever installed it has its modules compiled; where that is forbidden, half of a short run is compiling.
+        "PYTHONPYCACHEPREFIX": str(home / "bytecode"),
+        "PYTHONDONTWRITEBYTECODE": "",
     }
     command = [program, "sync", "--quiet", left, f"maildir:{home / 'Maildir'}"]
     return Tool("mailtwin", command, environ, home / "Maildir", nested=False)
