@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.engine.test_state_lost import lose, restore
 
 from mailtwin.client import Credentials, Endpoint, Secret, Session
 from mailtwin.client.tap import Tapped
@@ -154,14 +155,6 @@ async def test_two_sides_with_the_same_mail_are_joined_without_a_transfer(
         f"{MESSAGES} messages joined, and looked at once more, in {time.monotonic() - began:.1f} s; heard for each: "
         f"{wire.heard_bytes // MESSAGES} bytes; memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB"
     )
-
-
-def lose(state: Path, _old: Path) -> None:
-    state.unlink()
-
-
-def restore(state: Path, old: Path) -> None:
-    shutil.copy(old, state)
 
 
 @pytest.mark.parametrize("spoil", [lose, restore])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 from tests.client.scripted import Stall, Step, greeting, scripted
@@ -23,6 +23,16 @@ NOBODY = Credentials("user")
 SELECT: list[Step] = ['A1 SELECT "INBOX"', b"* 3 EXISTS\r\nA1 OK in\r\n"]
 PERSONAL = Watch("personal", ("MessageNew", "MessageExpunge"))
 NOTIFY = "A1 NOTIFY SET STATUS (personal (MessageNew MessageExpunge))"
+
+
+@asynccontextmanager
+async def playing(script: list[Step]) -> AsyncIterator[Session]:
+    """A session with a server that plays `script`, whose last line is a NOOP that shows the session to be whole."""
+    async with scripted(script) as place:
+        session = await Session.open(place, NOBODY)
+        yield session
+        await session.run(c.Noop())
+        await session.abort()
 
 
 async def heard(
@@ -61,13 +71,10 @@ async def test_idle_is_renewed_and_nothing_is_missed() -> None:
         "A5 NOOP",
         b"A5 OK\r\n",
     ]
-    async with scripted(script) as place:
-        session = await Session.open(place, NOBODY)
+    async with playing(script) as session:
         await session.run(c.Select("INBOX"))
         told = await heard(session, changes(session, renew_s=0.05), until=r.Exists(8))
         assert told == [r.Exists(count) for count in range(4, 9)]
-        await session.run(c.Noop())
-        await session.abort()
 
 
 def test_it_is_renewed_before_any_server_was_seen_to_give_up() -> None:
@@ -231,15 +238,12 @@ async def test_what_a_server_could_not_tell_in_idle() -> None:
         "A4 NOOP",
         b"A4 OK\r\n",
     ]
-    async with scripted(script) as place:
-        session = await Session.open(place, NOBODY)
+    async with playing(script) as session:
         await session.run(c.Select("INBOX"))
         assert await heard(session, notifications(session, [SELECTED, PERSONAL])) == [
             r.Exists(4),
             Gap.OVERFLOW,
         ]
-        await session.run(c.Noop())
-        await session.abort()
 
 
 async def test_what_was_said_before_idle_is_told() -> None:
@@ -251,12 +255,9 @@ async def test_what_was_said_before_idle_is_told() -> None:
         "A2 NOOP",
         b"A2 OK\r\n",
     ]
-    async with scripted(script) as place:
-        session = await Session.open(place, NOBODY)
+    async with playing(script) as session:
         await session.run(c.Select("INBOX"))
         assert await heard(session, changes(session), until=r.Exists(4)) == [r.Exists(4)]
-        await session.run(c.Noop())
-        await session.abort()
 
 
 async def test_what_a_server_could_not_tell() -> None:
@@ -267,13 +268,10 @@ async def test_what_a_server_could_not_tell() -> None:
         "A2 NOOP",
         b"A2 OK\r\n",
     ]
-    async with scripted(script) as place:
-        session = await Session.open(place, NOBODY)
+    async with playing(script) as session:
         told = await heard(session, notifications(session, [PERSONAL]))
         assert told == [r.MailboxStatus(b"a", {"MESSAGES": 3}), Gap.OVERFLOW]
         assert session.is_open
-        await session.run(c.Noop())
-        await session.abort()
 
 
 async def test_a_server_that_gives_up_before_it_says_ok() -> None:
@@ -284,22 +282,16 @@ async def test_a_server_that_gives_up_before_it_says_ok() -> None:
         "A2 NOOP",
         b"A2 OK\r\n",
     ]
-    async with scripted(script) as place:
-        session = await Session.open(place, NOBODY)
+    async with playing(script) as session:
         told = await heard(session, notifications(session, [PERSONAL]))
         assert told == [r.MailboxStatus(b"a", {"MESSAGES": 3}), Gap.OVERFLOW]
-        await session.run(c.Noop())
-        await session.abort()
 
 
 async def test_notify_refused() -> None:
     answer = b"A1 NO [BADEVENT (MessageNew)] no\r\n"
-    async with scripted([greeting(), NOTIFY, answer, "A2 NOOP", b"A2 OK\r\n"]) as place:
-        session = await Session.open(place, NOBODY)
+    async with playing([greeting(), NOTIFY, answer, "A2 NOOP", b"A2 OK\r\n"]) as session:
         with pytest.raises(Refused):
             await heard(session, notifications(session, [PERSONAL]))
-        await session.run(c.Noop())
-        await session.abort()
 
 
 # --- the real servers ---

@@ -35,7 +35,7 @@ async def run_at(world: World, *moments: float) -> None:
             world.path,
             left="left",
             right="right",
-            now=lambda: time.time() + moment,  # noqa: B023
+            now=lambda: time.time() + moment,  # noqa: B023 - closed within this round
         ) as state:
             await sync(world.pair, state)
 

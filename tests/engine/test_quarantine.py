@@ -302,7 +302,7 @@ async def test_what_is_old_or_too_much_is_forgotten_with_its_file(world: World) 
     assert [one.ref for one in kept(world)] == [2, 3]
     for days in (1, 2):
         later = time.time() + days * 24 * 3600
-        with State.open(world.path, left="left", right="right", now=lambda: later) as state:  # noqa: B023
+        with State.open(world.path, left="left", right="right", now=lambda: later) as state:  # noqa: B023 - closed within this round
             await sync(world.pair, state)
     assert kept(world) == []
 
