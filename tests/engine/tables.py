@@ -4,8 +4,8 @@ and what both must show in the end.
     base | left | right -> left | right
     S    | -    | S     -> -    | -          # removed on the left
 
-A cell holds flag letters (S F R D T for the system flags, k and l for keywords), `.` for no flags, `-` for "not
-there". `base` is `-` for a message that was never on both sides.
+A cell holds flag letters (S F R D T for the system flags, k and l for keywords, w, h and i for labels), `.` for no
+flags, `-` for "not there". `base` is `-` for a message that was never on both sides.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mailtwin.engine import Pair, compare, sync
 from mailtwin.engine.report import RunReport
 from mailtwin.model import INBOX, Flags, MailboxName, Ref, Side, make_flags
 from mailtwin.model.flags import SYSTEM_FLAGS
+from mailtwin.model.labels import label_flag
 from mailtwin.planner import Policy
 from mailtwin.state import State
 from mailtwin.stores.base import FlagChange, Message, Refused, Spool, Store
@@ -33,6 +34,9 @@ LETTERS = {
     "T": "\\Deleted",
     "k": "$Label1",
     "l": "work",
+    "w": label_flag("Work"),
+    "h": label_flag("Home/caf\u00e9 100% (old)"),
+    "i": label_flag("\\Inbox"),
 }
 DAY = datetime(2024, 2, 29, 12, 30, 15, tzinfo=UTC)
 
@@ -151,10 +155,11 @@ class Bench:
     state: Path
     policy: Policy = field(default_factory=Policy)
     keeps_keywords: tuple[bool, bool] = (True, True)
+    mailbox: MailboxName = INBOX
 
     def person(self, side: Side) -> Person:
         """Somebody on `side`."""
-        return Person(self.stores()[side])
+        return Person(self.stores()[side], self.mailbox)
 
     async def prepare(self, rows: list[Row]) -> None:
         """Makes the base by a run of its own, then lets a person on each side do their part."""

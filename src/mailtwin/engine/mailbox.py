@@ -6,7 +6,7 @@ it, and the planner decides. Nothing here decides what should be done; nothing h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -29,6 +29,7 @@ from mailtwin.engine.report import (
 )
 from mailtwin.errors import MailboxError, Scope
 from mailtwin.model import Flags, MailboxName, Ref, Side, format_flags, make_flags
+from mailtwin.model.labels import label_in
 from mailtwin.planner import (
     PHASES,
     Abandon,
@@ -277,12 +278,24 @@ class MailboxRun:
                     groups.setdefault((op.add, op.remove), []).append(op.link.ref(side))
             if groups:
                 changes = [FlagChange(tuple(refs), add, remove) for (add, remove), refs in groups.items()]
-                await self.known.mailboxes[side].store_flags(changes)
+                refused = await self.known.mailboxes[side].store_flags(changes)
                 stored = sum(map(len, groups.values()))
                 self.counts += Counts(**{f"flags_{side.label}": stored})
+                self._leave_out(side, refused, operations)
         self.report(
             Progress(self.name, Phase.FLAGS, len(operations), len(operations), self.counts.transferred_bytes)
         )
+
+    def _leave_out(self, side: Side, refused: Mapping[str, str], operations: Sequence[StoreFlags]) -> None:
+        """What `side` does not take is left out of the comparison for this run, and told."""
+        if not refused:
+            return
+        self.known.ignored = make_flags(self.known.ignored | refused.keys())
+        self._commit([DropStore(op.link.left, op.link.right) for op in operations if refused.keys() & op.add])
+        for flag, reason in sorted(refused.items()):
+            what = f"the keyword {flag}" if (label := label_in(flag)) is None else f"the label {label}"
+            error = MailboxError(f"{self.pair.store(side).address} does not take {what}: {reason}")
+            self._problem(Problem(error, self.name, side))
 
     async def _remove(self, operations: Sequence[Remove]) -> None:
         if not operations:

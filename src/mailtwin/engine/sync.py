@@ -17,6 +17,7 @@ from mailtwin.engine.doubts import list_doubts
 from mailtwin.engine.glance import Glance, glance, is_still_in_step
 from mailtwin.engine.guards import PairTotal
 from mailtwin.engine.known import Known
+from mailtwin.engine.labelling import Labels
 from mailtwin.engine.mailbox import MailboxRun, NeedsReconnect
 from mailtwin.engine.pair import SETTLE_S, Pair, open_both
 from mailtwin.engine.quarantine import tidy
@@ -132,6 +133,7 @@ class PairRun:
             survey = await self._create_missing()
             await self._arrange(survey)
             await self._work(survey)
+            await self._label()
         finally:
             for name, waiting in self.waiting.items():
                 self.results.append(MailboxResult(name, False, waiting.tally.counts))
@@ -238,6 +240,25 @@ class PairRun:
             await self._work_on(survey.glances[name], started, Tally(), None)
         if self.waiting or vanished:
             await self._look_again(survey, vanished, agreed)
+
+    async def _label(self) -> None:
+        """Makes both sides have the same labels, where messages carry labels: those in use are there already."""
+        self.failures = 0
+        while True:
+            try:
+                touched = any(not result.unchanged for result in self.results)
+                labels = await Labels.look(self.pair, self.state, afresh=touched or self.failures > 0)
+                if labels is not None:
+                    for problem in await labels.execute():
+                        self._problem(problem)
+                return
+            except MailtwinError as error:
+                if error.scope > Scope.MAILBOX:
+                    await self._recover(error)
+                    continue
+                if error.message not in {problem.error.message for problem in self.problems}:
+                    self._problem(Problem(error))
+                return
 
     def _forget_held(self, planned: AbstractSet[MailboxName]) -> None:
         """Where nothing is to be done, nothing is held back any more."""

@@ -25,12 +25,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO
 
-from mailtwin.errors import MailtwinError, StorageError
+from mailtwin.errors import MailboxError, MailtwinError, StorageError
 from mailtwin.model import ANY_SIZE, Flags, Identity, Listing, MailboxName, Ref, SizeRange, header_fields
 from mailtwin.model.identity import HEADER_BYTES_MAX, identity_from
 from mailtwin.model.limits import SPOOL_MEMORY_BYTES_MAX
 
 _HEADER_STEP_BYTES = 4096
+
+ALL_MAIL = MailboxName(("All Mail",))
+"""What the one mailbox is called in which a store with labels shows all messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,8 +335,11 @@ class Mailbox(ABC):
         """A new, empty batch for this mailbox."""
 
     @abstractmethod
-    async def store_flags(self, changes: Sequence[FlagChange]) -> None:
-        """Changes flags by delta; what the caller does not name stays. Whether it took effect shows `observe`."""
+    async def store_flags(self, changes: Sequence[FlagChange]) -> Mapping[str, str]:
+        """Changes flags by delta; what the caller does not name stays. Whether it took effect shows `observe`.
+
+        Returns the flags that this store does not take, each with its reason; all others were changed.
+        """
 
     @abstractmethod
     async def remove(self, refs: Sequence[Ref]) -> None:
@@ -383,6 +389,19 @@ class Store(ABC):
     @abstractmethod
     async def remove_mailbox(self, name: MailboxName) -> None:
         """Removes a mailbox with what is in it, not its children. Raises MailboxError."""
+
+    async def labels(self) -> MailboxList | None:
+        """The labels that messages can carry here (see `mailtwin.model.labels`), in use or not, as `mailboxes` last saw
+        them; None where there are none."""
+        return None
+
+    async def create_label(self, name: MailboxName) -> None:
+        """Makes a label that no message carries yet; one that exists is no error. Raises MailboxError."""
+        raise MailboxError(f"{self.address} has no labels, and cannot have {name}")
+
+    async def remove_label(self, name: MailboxName) -> None:
+        """Removes a label that no message carries. Raises MailboxError, also when one does."""
+        raise MailboxError(f"{self.address} has no labels, and no {name}")
 
     @abstractmethod
     def open(self, name: MailboxName) -> AbstractAsyncContextManager[Mailbox]:

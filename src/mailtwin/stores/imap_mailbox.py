@@ -39,7 +39,7 @@ from mailtwin.stores.base import (
     Observation,
     Spool,
 )
-from mailtwin.stores.imap_bodies import EPOCH, FlagList, Gathered, Identities, Looks, Unasked
+from mailtwin.stores.imap_bodies import EPOCH, FlagList, FlagReader, Gathered, Identities, Looks, Unasked
 from mailtwin.stores.imap_delivery import ImapDelivery
 
 LISTINGS_MAX = 2
@@ -65,7 +65,7 @@ class OpenAccount(Protocol):
 
 
 class ImapMailbox(Mailbox):
-    """A selected mailbox."""
+    """A selected mailbox. `vocabulary_of` and `flag_reader` say what it can hold and how that is read."""
 
     def __init__(self, store: OpenAccount, name: MailboxName, spelling: str) -> None:
         self.name = name
@@ -94,6 +94,17 @@ class ImapMailbox(Mailbox):
         self._counted = counts and answer.complete
         await self._pay_marks()
         self._fresh = True
+
+    def flag_reader(self) -> FlagReader:
+        """How the flags of its messages are told, for one command."""
+        return FlagReader()
+
+    def vocabulary_of(self, permanent_flags: Iterable[str] | None) -> Vocabulary:
+        """What it keeps (RFC 9051, section 7.1: without PERMANENTFLAGS, everything)."""
+        if permanent_flags is None:
+            return Vocabulary()
+        names = list(permanent_flags)
+        return Vocabulary(make_flags(names), "\\*" in names)
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -124,7 +135,7 @@ class ImapMailbox(Mailbox):
             validity=str(self.validity),
             coverage=self._coverage(flags) if complete else UidSet(),
             uid_next=uid_next,
-            vocabulary=vocabulary_of(opened.permanent_flags),
+            vocabulary=self.vocabulary_of(opened.permanent_flags),
         )
         return Observation(listing, cursor if listing.complete else None)
 
@@ -152,8 +163,9 @@ class ImapMailbox(Mailbox):
         if self._selected.exists == 0:
             # Empty only if the server said so: an EXISTS that is missing or was not understood is no zero.
             return {}, self._counted
-        listing = FlagList(self._about, self._exists)
-        answer = await self._each(c.Fetch(OpenRange(1), ("UID", "FLAGS")), listing.take)
+        reader = self.flag_reader()
+        listing = FlagList(self._about, self._exists, reader)
+        answer = await self._each(c.Fetch(OpenRange(1), ("UID", *reader.attributes)), listing.take)
         error = answer.error(self.session.endpoint.host, mailbox=self.spelling)
         if error is not None:
             raise error
@@ -183,8 +195,9 @@ class ImapMailbox(Mailbox):
     async def look(self, refs: Sequence[Ref]) -> Mapping[Ref, Look]:
         """Flags, dates and sizes. The stamp is the numbering and the size: bytes under a UID never change."""
         selected = self._selected
-        looks = Looks(selected.uid_validity or 0)
-        attributes = ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE")
+        reader = self.flag_reader()
+        looks = Looks(selected.uid_validity or 0, reader)
+        attributes = ("UID", *reader.attributes, "INTERNALDATE", "RFC822.SIZE")
         async for command in self._in_portions(refs, looks.answered, attributes):
             await self._each(command, looks.take)
         return looks.found
@@ -252,7 +265,7 @@ class ImapMailbox(Mailbox):
         """`BODY.PEEK[]` of many messages per command, each body into its spool as it comes (rule R13)."""
         done: set[Ref] = set()
         failed: dict[Ref, Message] = {}
-        attributes = ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODY.PEEK[]")
+        attributes = ("UID", *self.flag_reader().attributes, "INTERNALDATE", "RFC822.SIZE", "BODY.PEEK[]")
         async for command in self._in_portions(refs, done, attributes):
             async with aclosing(self._stream(command, spool)) as messages:
                 async for message in messages:
@@ -269,7 +282,7 @@ class ImapMailbox(Mailbox):
 
     async def _stream(self, command: c.Fetch, spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
         """The answer to one FETCH of bodies, refused or not, put together message by message."""
-        gathered = Gathered(self._about, spool, command.uids)
+        gathered = Gathered(self._about, spool, command.uids, self.flag_reader())
         try:
             async with aclosing(self.session.stream(command)) as answers:
                 async for item in answers:
@@ -289,7 +302,7 @@ class ImapMailbox(Mailbox):
 
     # --- changing ----------------------------------------------------------------------------------------------------
 
-    async def store_flags(self, changes: Sequence[FlagChange]) -> None:
+    async def store_flags(self, changes: Sequence[FlagChange]) -> Mapping[str, str]:
         """`UID STORE +FLAGS.SILENT` and `-FLAGS.SILENT`, grouped and pipelined."""
         commands: list[c.Command] = []
         for change in changes:
@@ -299,6 +312,7 @@ class ImapMailbox(Mailbox):
             if change.remove:
                 commands += self._split(uids, partial(c.Store, sign="-", flags=change.remove))
         await self._all_ok(commands, "change flags")
+        return {}
 
     async def remove(self, refs: Sequence[Ref]) -> None:
         """`\\Deleted` and UID EXPUNGE; where that is missing, announced and refused too, an EXPUNGE from which all
@@ -389,14 +403,6 @@ def portions(refs: Iterable[Ref], size: int) -> Iterator[UidSet]:
     uids = sorted(cast(Iterable[int], refs))
     for at in range(0, len(uids), size):
         yield UidSet.of(uids[at : at + size])
-
-
-def vocabulary_of(permanent_flags: Iterable[str] | None) -> Vocabulary:
-    """What the selected mailbox keeps (RFC 9051, section 7.1: without PERMANENTFLAGS, everything)."""
-    if permanent_flags is None:
-        return Vocabulary()
-    names = list(permanent_flags)
-    return Vocabulary(make_flags(names), "\\*" in names)
 
 
 def uid_set(refs: Iterable[Ref]) -> UidSet:

@@ -88,6 +88,22 @@ class InterruptingStore(Store):
         await self.store.remove_mailbox(name)
         self.clock.step()
 
+    async def labels(self) -> MailboxList | None:
+        """See `Store`."""
+        return await self.store.labels()
+
+    async def create_label(self, name: MailboxName) -> None:
+        """See `Store`; an effect."""
+        self.clock.step()
+        await self.store.create_label(name)
+        self.clock.step()
+
+    async def remove_label(self, name: MailboxName) -> None:
+        """See `Store`; an effect."""
+        self.clock.step()
+        await self.store.remove_label(name)
+        self.clock.step()
+
     @asynccontextmanager
     async def open(self, name: MailboxName) -> AsyncIterator[Mailbox]:
         """See `Store`."""
@@ -121,12 +137,14 @@ class _InterruptingMailbox(Mailbox):
     def delivery(self) -> Delivery:
         return _InterruptingDelivery(self.mailbox.delivery(), self.clock)
 
-    async def store_flags(self, changes: Sequence[FlagChange]) -> None:
+    async def store_flags(self, changes: Sequence[FlagChange]) -> Mapping[str, str]:
         # One change after the other, so that a run can also end between two of them.
+        refused: dict[str, str] = {}
         for change in changes:
             self.clock.step()
-            await self.mailbox.store_flags([change])
+            refused.update(await self.mailbox.store_flags([change]))
         self.clock.step()
+        return refused
 
     async def remove(self, refs: Sequence[Ref]) -> None:
         for ref in refs:
