@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from tests.engine.tables import Bench, check_interrupted, check_table, parse_table
 
-from mailtwin.engine import Pair, sync
+from mailtwin.engine import Pair, plan, sync
+from mailtwin.engine.pair import no_mailbox
 from mailtwin.engine.report import RunReport
+from mailtwin.engine.verify import compare_stores
 from mailtwin.errors import MailboxError
-from mailtwin.model import MailboxName, Vocabulary, make_flags
+from mailtwin.model import INBOX, MailboxName, Side, Vocabulary, make_flags
 from mailtwin.model.labels import label_flag
-from mailtwin.planner import Direction, Policy
+from mailtwin.planner import CreateMailbox, Direction, Policy
 from mailtwin.state import State
 from mailtwin.stores.base import ALL_MAIL, Store
 from mailtwin.stores.maildir_labels import FILE_NAME, LabelFile, LabelledMaildir
@@ -93,11 +95,12 @@ class Twins:
         self.right = MemoryStore("right", manners=right)
         self.path = path / "state.db"
         self.policy = policy or Policy()
+        self.is_named: Callable[[MailboxName], bool] = no_mailbox
 
     async def run(self) -> RunReport:
         state = State.open(self.path, left="left", right="right", now=time.time)
         try:
-            return await sync(Pair(self.left, self.right, self.policy), state)
+            return await sync(Pair(self.left, self.right, self.policy, is_named=self.is_named), state)
         finally:
             state.close()
 
@@ -177,6 +180,35 @@ async def test_a_label_that_is_not_taken_is_told_and_the_rest_goes_on(tmp_path: 
     twins.right.manners = LABELS
     assert (await twins.run()).in_step
     assert refused in twins.right.contents(ALL_MAIL)[1].flags | twins.right.contents(ALL_MAIL)[2].flags
+
+
+async def test_a_plan_says_what_becomes_of_labels(tmp_path: Path) -> None:
+    twins = Twins(tmp_path)
+    twins.left.user_label(WORK)
+    planned = await plan(Pair(twins.left, twins.right), None)
+    assert planned.label_operations == (CreateMailbox(Side.RIGHT, WORK, "new on left"),)
+    assert twins.names() == ({WORK}, set())
+
+
+# --- mailboxes that show others again ---
+
+
+async def test_views_take_no_part_unless_they_are_named(tmp_path: Path) -> None:
+    everything, starred = MailboxName(("All",)), MailboxName(("Starred",))
+    twins = Twins(tmp_path, Manners())
+    twins.left.user_create(everything, "\\All")
+    twins.left.user_create(starred, "\\Flagged")
+    twins.right.user_create(starred)
+    twins.left.add(everything, b"Message-ID: <a@x>\r\n\r\n")
+    twins.right.add(starred, b"Message-ID: <b@x>\r\n\r\n")
+    assert (await twins.run()).in_step
+    assert twins.right.names() == [INBOX, starred]
+    assert not twins.left.contents(starred), "what is a view on one side is not filled from the other"
+    assert (await compare_stores(twins.left, twins.right)).identical
+    twins.is_named = everything.__eq__
+    report = await twins.run()
+    assert report.in_step
+    assert twins.right.contents(everything)
 
 
 # --- the file of a Maildir ---

@@ -32,11 +32,11 @@ class Labels:
     """The labels of both sides as they were last listed, and what is to be done about them."""
 
     pair: Pair
-    state: State
+    state: State | None
     lists: tuple[MailboxList, MailboxList]
 
     @classmethod
-    async def look(cls, pair: Pair, state: State, *, afresh: bool) -> Labels | None:
+    async def look(cls, pair: Pair, state: State | None, *, afresh: bool) -> Labels | None:
         """What both sides have, listed again if `afresh`; None unless both have labels. Raises a store's error."""
         if afresh:
             await together(pair.left.mailboxes(), pair.right.mailboxes())
@@ -47,24 +47,27 @@ class Labels:
         """What would make both sides have the same ones."""
         left, right = (MailboxListing(frozenset(each.mailboxes), each.complete) for each in self.lists)
         policy = replace(self.pair.policy, remove_mailboxes=True)
-        return plan_mailboxes(self.state.labels(), left, right, policy)
+        known = frozenset[MailboxName]() if self.state is None else self.state.labels()
+        return plan_mailboxes(known, left, right, policy)
 
-    async def execute(self) -> list[Problem]:
+    async def execute(self, state: State) -> list[Problem]:
         """Makes both sides have the same ones, as far as each takes them; why it does not, where it does not."""
         names = [set(each.mailboxes) for each in self.lists]
         problems = list(self._unusable())
         for operation in self.plan():
             if isinstance(operation, HoldMailbox):
                 continue  # one-way, and it is the other side's: it stays
-            problem = await self._execute(operation, names)
+            problem = await self._execute(state, operation, names)
             if problem is not None:
                 problems.append(problem)
         agreed = names[Side.LEFT] & names[Side.RIGHT]
-        if agreed != self.state.labels():
-            self.state.agree_labels(agreed)
+        if agreed != state.labels():
+            state.agree_labels(agreed)
         return problems
 
-    async def _execute(self, operation: MailboxOperation, names: list[set[MailboxName]]) -> Problem | None:
+    async def _execute(
+        self, state: State, operation: MailboxOperation, names: list[set[MailboxName]]
+    ) -> Problem | None:
         if not isinstance(operation, CreateMailbox | RemoveMailbox):
             return None
         side, name = operation.side, operation.name
@@ -78,7 +81,7 @@ class Labels:
             return Problem(error, ALL_MAIL, side)
         (names[side].add if creates else names[side].discard)(name)
         what = "create-label" if creates else "remove-label"
-        self.state.annotate(ALL_MAIL, [Note(what, None, None, f"{name} on {side.label}: {operation.why}")])
+        state.annotate(ALL_MAIL, [Note(what, None, None, f"{name} on {side.label}: {operation.why}")])
         return None
 
     def _unusable(self) -> Iterator[Problem]:

@@ -39,6 +39,7 @@ from mailtwin.engine.report import (
 )
 from mailtwin.engine.together import together
 from mailtwin.engine.vanished import Vanished
+from mailtwin.engine.views import views_in
 from mailtwin.errors import (
     MailboxError,
     MailtwinError,
@@ -77,9 +78,10 @@ PAUSE_S_MAX = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What both sides list, in left names, and which mailboxes are the pair's business."""
+    """What both sides list, in left names, and which mailboxes are the pair's business. `views`: see `views_in`."""
 
     lists: tuple[MailboxList, MailboxList]
+    views: frozenset[MailboxName]
     operations: tuple[MailboxOperation, ...]
     twins: tuple[MailboxName, ...]
     glances: Mapping[MailboxName, Glance]
@@ -249,7 +251,7 @@ class PairRun:
                 touched = any(not result.unchanged for result in self.results)
                 labels = await Labels.look(self.pair, self.state, afresh=touched or self.failures > 0)
                 if labels is not None:
-                    for problem in await labels.execute():
+                    for problem in await labels.execute(self.state):
                         self._problem(problem)
                 return
             except MailtwinError as error:
@@ -464,17 +466,20 @@ async def survey_pair(pair: Pair, state: State | None) -> Survey:
     """Lists both sides and plans the mailboxes."""
     left, right = await together(pair.left.mailboxes(), pair.right.mailboxes())
     records: Mapping[MailboxName, MailboxRecord] = state.mailboxes() if state is not None else {}
-    on_left = {name for name in left.mailboxes if pair.select(name)}
-    on_right = {name for name in map(pair.names.to_left, right.mailboxes) if pair.select(name)}
+    lists = (left, right)
+    views = views_in(pair, lists)
+    on_left, on_right, known = (
+        {name for name in names if name not in views and pair.select(name)}
+        for names in (left.mailboxes, map(pair.names.to_left, right.mailboxes), records)
+    )
     operations = plan_mailboxes(
-        {name for name in records if pair.select(name)},
+        known,
         MailboxListing(frozenset(on_left), left.complete),
         MailboxListing(frozenset(on_right), right.complete),
         pair.policy,
     )
     created = {op.name for op in operations if isinstance(op, CreateMailbox)}
     twins = tuple(sorted(on_left & on_right | created))
-    lists = (left, right)
     uncopied: dict[MailboxName, list[Uncopied]] = {}
     for one in state.uncopied() if state is not None else ():
         uncopied.setdefault(one.mailbox, []).append(one)
@@ -484,4 +489,4 @@ async def survey_pair(pair: Pair, state: State | None) -> Survey:
         )
         for name in twins
     }
-    return Survey(lists, operations, twins, glances)
+    return Survey(lists, views, operations, twins, glances)

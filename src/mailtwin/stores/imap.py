@@ -255,5 +255,7 @@ def list_items(answer: Result) -> list[responses.ListItem]:
 
 
 def _special_use(attributes: frozenset[str]) -> str:
-    uses = ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash")
+    uses = (
+        "\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Important", "\\Junk", "\\Sent", "\\Trash",
+    )  # fmt: skip
     return next((use for use in uses if use.lower() in attributes), "")

@@ -77,7 +77,7 @@ class LabelView(ImapStore):
         self.trash = uses["\\Trash"].spelling if "\\Trash" in uses else None
         labels = {name: info for name, info in listed.mailboxes.items() if _is_label(info)}
         self._labels = replace(listed, mailboxes=labels)
-        return MailboxList({ALL_MAIL: replace(uses["\\All"], name=ALL_MAIL)}, listed.complete)
+        return MailboxList({ALL_MAIL: replace(uses["\\All"], name=ALL_MAIL, special_use="")}, listed.complete)
 
     async def labels(self) -> MailboxList:
         """The labels as the last LIST told them."""
