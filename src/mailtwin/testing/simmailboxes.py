@@ -58,7 +58,7 @@ def _close(session: Session, args: Cursor) -> Reply:
     if not view.read_only:
         for message in view.mailbox:
             if "\\Deleted" in message.flags:
-                view.mailbox.remove(message.uid)
+                view.mailbox.expunge(message.uid)
     session.leave_mailbox()
     return Reply("Closed")
 

@@ -132,13 +132,11 @@ def _copy(session: Session, args: Cursor, *, by_uid: bool) -> Reply:
 
 
 def _move(session: Session, args: Cursor, *, by_uid: bool) -> Reply:
-    view = session.require_writable()
-    copied = _copy_messages(session, args, by_uid=by_uid)
-    if copied[1] and session.manners.copy_uid:
+    session.require_writable()
+    moved = _copy_messages(session, args, by_uid=by_uid, move=True)
+    if moved[1] and session.manners.copy_uid:
         # RFC 6851 section 4.3: before the EXPUNGE responses, so in an untagged OK.
-        session.untagged_ok(_copyuid(copied), "Moved")
-    for uid in copied[1]:
-        view.mailbox.remove(uid)
+        session.untagged_ok(_copyuid(moved), "Moved")
     return Reply("Moved")
 
 
@@ -146,7 +144,7 @@ _Copied = tuple[int, list[int], list[int]]
 """The target's UIDVALIDITY, the source UIDs, the target UIDs."""
 
 
-def _copy_messages(session: Session, args: Cursor, *, by_uid: bool) -> _Copied:
+def _copy_messages(session: Session, args: Cursor, *, by_uid: bool, move: bool = False) -> _Copied:
     args.sp()
     uids = select_uids(session, args, by_uid=by_uid)
     args.sp()
@@ -158,7 +156,7 @@ def _copy_messages(session: Session, args: Cursor, *, by_uid: bool) -> _Copied:
     if len(messages) < len(uids) and not by_uid:
         # All or nothing (RFC 3501 section 6.4.7).
         raise Refused("Some of the messages no longer exist", "EXPUNGEISSUED")
-    new = [target.append(message.body, message.flags, message.date) for message in messages]
+    new = [source.move(message.uid, target) if move else target.copy(message) for message in messages]
     return target.uid_validity, [message.uid for message in messages], new
 
 
@@ -171,7 +169,7 @@ def _expunge(session: Session, args: Cursor) -> Reply:
     mailbox = session.require_writable().mailbox
     for message in mailbox:
         if "\\Deleted" in message.flags:
-            mailbox.remove(message.uid)
+            mailbox.expunge(message.uid)
     return Reply("Expunged")
 
 
@@ -183,7 +181,7 @@ def _uid_expunge(session: Session, args: Cursor) -> Reply:
     for uid in uids:
         message = mailbox.get(uid)
         if message is not None and "\\Deleted" in message.flags:
-            mailbox.remove(uid)
+            mailbox.expunge(uid)
     return Reply("Expunged")
 
 
