@@ -65,6 +65,8 @@ class SimMailbox:
 
     def __init__(self, mail: SimMail, special_use: str | None = None) -> None:
         self.uid_validity = mail.next_uid_validity()
+        self.mailbox_id = self.uid_validity
+        """The number in MAILBOXID (RFC 8474): the same for ever, also under another name or numbering."""
         self.special_use = special_use
         self.uid_next = 1
         self.highest_modseq = 1
@@ -252,6 +254,13 @@ class SimAccount:
             raise ValueError("A mailbox below the new name already exists")
         for name, target in moved.items():
             self._mailboxes[target] = self._mailboxes.pop(name)
+
+    def size(self) -> int:
+        """The bytes of all messages, copies of one message counted once."""
+        sizes = {
+            message.email_id: len(message.body) for mailbox in self._mailboxes.values() for message in mailbox
+        }
+        return sum(sizes.values())
 
     def has_children(self, name: str) -> bool:
         """Whether a mailbox exists below this name."""
