@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -81,15 +81,20 @@ LABELS = ("Work", "Work/2024", "Family", "\u00dcbersicht", "lists and news", "10
 Contents = dict[bytes, list[tuple[frozenset[str], frozenset[str], datetime]]]
 
 
-def fill(made: LabelledAccount, chosen: Iterable[CorpusMessage], chance: random.Random) -> None:
+def fill(
+    made: LabelledAccount,
+    chosen: Iterable[CorpusMessage],
+    chance: random.Random,
+    labels: Sequence[str] = LABELS,
+) -> None:
     """Messages, half of them in several labels, some in none."""
-    for name in LABELS:
+    for name in labels:
         if name not in made:
             made.create(name)
     for message in chosen:
         inbox = chance.random() < 0.5
         where = chance.sample(
-            LABELS, chance.randrange(2, 4) if chance.random() < 0.5 else chance.randrange(2)
+            labels, chance.randrange(2, 4) if chance.random() < 0.5 else chance.randrange(2)
         )
         places = [*(["INBOX"] if inbox else []), *where] or [made.name_of(Role.ALL)]
         uid = made[places[0]].append(message.body, message.flags, message.date)

@@ -29,6 +29,7 @@ from mailtwin.state.records import (
     HistoryEntry,
     Kept,
     MailboxRecord,
+    Placed,
     RunRecord,
     Sighting,
     StragglerRecord,
@@ -253,6 +254,16 @@ class State:
     def annotate(self, name: MailboxName, remarks: Iterable[Remark]) -> None:
         """Writes in one transaction what decides nothing: unlike `commit`, it does not make the mailbox known."""
         self.commit(name, remarks, forgotten=True)
+
+    def emails(self, name: MailboxName, side: Side) -> dict[Ref, str]:
+        """What the store on `side` calls linked messages of `name` in whatever mailbox they are, as far as it told."""
+        with self._reading() as connection:
+            return reading.emails(connection, name, side)
+
+    def placed(self, side: Side, ids: Collection[str]) -> dict[str, list[Placed]]:
+        """The linked messages that the store on `side` calls by one of `ids`, in any mailbox."""
+        with self._reading() as connection:
+            return reading.placed(connection, side, ids)
 
     def digests(self, name: MailboxName, side: Side) -> dict[Ref, Digest]:
         """What was read of the messages of `name` on `side`."""

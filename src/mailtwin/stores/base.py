@@ -330,6 +330,24 @@ class Mailbox(ABC):
         A message that the server will not hand out comes as a `Message` with `error`; one that is gone does not come.
         """
 
+    async def email_ids(self, refs: Sequence[Ref]) -> Mapping[Ref, str]:
+        """What this store calls those of `refs` that are still there in whatever mailbox they are (RFC 8474 section
+        5.1); nothing where `Store.has_email_ids` is False."""
+        del refs
+        return {}
+
+    async def copy_to(
+        self, name: MailboxName, refs: Sequence[Ref], validity: str, into: str
+    ) -> list[Outcome]:
+        """Copies messages of this mailbox, whose numbering has to be `validity`, into another one of this store with
+        the numbering `into`, with flags and dates; one outcome for each of `refs`, as from `Delivery.commit`.
+
+        The caller has made the intents durable. The other mailbox has to be observed anew before it is used. Raises
+        MailboxError when `validity` is not the numbering.
+        """
+        del refs, validity, into
+        raise MailboxError(f"{self.name} cannot be copied from to {name}")
+
     @abstractmethod
     def delivery(self) -> Delivery:
         """A new, empty batch for this mailbox."""
@@ -351,6 +369,14 @@ class Store(ABC):
 
     address: str
     """The canonical address, without secrets: what the state is found by."""
+
+    copies_within = False
+    """Whether messages can be copied from one mailbox to another without leaving the store (`Mailbox.copy_to`)."""
+
+    @property
+    def has_email_ids(self) -> bool:
+        """Whether the connected store knows a message in two mailboxes for the same (`Mailbox.email_ids`)."""
+        return False
 
     @abstractmethod
     async def connect(self, *, create: bool) -> None:

@@ -37,10 +37,12 @@ from mailtwin.stores.base import (
     Mailbox,
     Message,
     Observation,
+    Outcome,
     Spool,
 )
 from mailtwin.stores.imap_bodies import EPOCH, FlagList, FlagReader, Gathered, Identities, Looks, Unasked
 from mailtwin.stores.imap_delivery import ImapDelivery
+from mailtwin.stores.imap_within import EmailIds, copy_to, id_attribute
 
 LISTINGS_MAX = 2
 """How often a mailbox is listed until the answer is complete."""
@@ -62,6 +64,9 @@ class OpenAccount(Protocol):
     @property
     def session(self) -> Session:
         """The open session. Raises UnreachableError."""
+
+    async def spell(self, name: MailboxName) -> str:
+        """How the server spells `name`. Raises MailboxError when it cannot."""
 
 
 class ImapMailbox(Mailbox):
@@ -144,7 +149,15 @@ class ImapMailbox(Mailbox):
         """What the session knows of this mailbox while it is selected."""
         selected = self.session.state.selected
         assert selected is not None
+        assert selected.name == self.spelling, "another mailbox was opened meanwhile"
         return selected
+
+    @property
+    def _in_this_mailbox(self) -> Session:
+        """The session, for commands about messages: a UID says nothing without its mailbox."""
+        session, selected = self.session, self.session.state.selected
+        assert selected is None or selected.name == self.spelling, "another mailbox was opened meanwhile"
+        return session
 
     def _cursor(self) -> str | None:
         selected = self._selected
@@ -226,6 +239,25 @@ class ImapMailbox(Mailbox):
         flags, complete = await self._list_flags()
         return refs & flags.keys() if complete else refs
 
+    async def email_ids(self, refs: Sequence[Ref]) -> Mapping[Ref, str]:
+        """X-GM-MSGID, or EMAILID (RFC 8474)."""
+        attribute = id_attribute(self.session)
+        if attribute is None:
+            return {}
+        gathered = EmailIds(attribute)
+        for command in self._split(uid_set(refs), lambda part: c.Fetch(part, ("UID", attribute))):
+            await self._each(command, gathered.take)
+        return gathered.found
+
+    async def copy_to(
+        self, name: MailboxName, refs: Sequence[Ref], validity: str, into: str
+    ) -> list[Outcome]:
+        """UID COPY."""
+        spelling = await self.store.spell(name)
+        if str(self._selected.uid_validity or 0) != validity:
+            raise MailboxError(f"{self.spelling} was numbered anew; nothing is copied from it")
+        return await copy_to(self._in_this_mailbox, spelling, refs, into)
+
     def _coverage(self, flags: Mapping[int, Flags]) -> UidSet | None:
         """What a complete listing covers: everything (None), or what lies above the lower edge of a window."""
         window = window_of(self.session.state.capabilities)
@@ -242,7 +274,7 @@ class ImapMailbox(Mailbox):
         pause.
         """
         unasked = Unasked(self._about)
-        async with aclosing(self.session.stream(command)) as answers:
+        async with aclosing(self._in_this_mailbox.stream(command)) as answers:
             async for item in answers:
                 if isinstance(item, responses.Fetch):
                     take(item)
@@ -284,7 +316,7 @@ class ImapMailbox(Mailbox):
         """The answer to one FETCH of bodies, refused or not, put together message by message."""
         gathered = Gathered(self._about, spool, command.uids, self.flag_reader())
         try:
-            async with aclosing(self.session.stream(command)) as answers:
+            async with aclosing(self._in_this_mailbox.stream(command)) as answers:
                 async for item in answers:
                     if isinstance(item, Result):
                         self._heed(item)
@@ -325,7 +357,7 @@ class ImapMailbox(Mailbox):
     async def _expunge_by_uid(self, mine: UidSet) -> bool:
         """Whether the server does UID EXPUNGE, as it announces; False: it refused, and the messages are marked."""
         commands: list[c.Command] = [*self._split(mine, _marking("+")), *self._split(mine, c.UidExpunge)]
-        results = await self.session.run_all(commands)
+        results = await self._in_this_mailbox.run_all(commands)
         for result in results:
             self._heed(result)
         expunges = [result for result in results if isinstance(result.command, c.UidExpunge)]
@@ -366,7 +398,7 @@ class ImapMailbox(Mailbox):
         self.store.owed_marks.pop(self.name, None)
 
     async def _all_ok(self, commands: Sequence[c.Command], what: str) -> None:
-        self._check(await self.session.run_all(commands), what)
+        self._check(await self._in_this_mailbox.run_all(commands), what)
 
     def _check(self, results: Sequence[Result], what: str) -> None:
         for result in results:

@@ -10,6 +10,7 @@ It is not the IMAP simulator: nothing here speaks a protocol. Read next: `mailtw
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -82,7 +83,8 @@ class Manners:
     pieces bodies arrive. `is_mute()`: whether it does not say who this message is, this time, when it is asked.
     `is_short()`: whether it breaks off in the middle of this listing. `empties`: a mailbox that is made anew
     while a session has it open seems empty to that session until it is listed again, where others end the session.
-    `unwelcome`: flags that it says it does not take, and why. `labels`: messages carry labels, as the vocabulary says.
+    `email_ids`: whether it knows equal messages for the same. `unwelcome`: flags that it says it does not take, and
+    why. `labels`: messages carry labels, as the vocabulary says.
     """
 
     vocabulary: Vocabulary = EVERYTHING
@@ -97,6 +99,7 @@ class Manners:
     refuses_with: type[MailtwinError] = MessageError
     limits: str = ""
     unwelcome: Mapping[str, str] = field(default_factory=dict)
+    email_ids: bool = False
     labels: bool = False
 
 
@@ -192,6 +195,12 @@ class MemoryStore(Store):
 
     async def close(self) -> None:
         self._connected = False
+
+    copies_within = True
+
+    @property
+    def has_email_ids(self) -> bool:
+        return self.manners.email_ids
 
     def limits(self) -> str:
         return self.manners.limits
@@ -459,6 +468,25 @@ class MemoryMailbox(Mailbox):
             for at in range(0, len(view), self.store.manners.chunk_size):
                 body.write(view[at : at + self.store.manners.chunk_size])
             yield Message(uid, message.flags, message.date, body)
+
+    async def email_ids(self, refs: Sequence[Ref]) -> Mapping[Ref, str]:
+        if not self.store.has_email_ids:
+            return {}
+        return {uid: hashlib.sha256(message.data).hexdigest() for uid, message in self._present(refs)}
+
+    async def copy_to(
+        self, name: MailboxName, refs: Sequence[Ref], validity: str, into: str
+    ) -> list[Outcome]:
+        if validity != str(self._box().validity):
+            raise MailboxError(f"{self.name} was numbered anew")
+        held = dict(self._present(refs))
+        gone = MessageError("it is gone")
+        outcomes = [
+            self.store.append(name, held[ref]) if isinstance(ref, int) and ref in held else Refused(gone)
+            for ref in refs
+        ]
+        is_another = str(self.store.box(name).validity) != into
+        return [Unknown(True, True) if is_another and isinstance(o, Stored) else o for o in outcomes]
 
     def delivery(self) -> MemoryDelivery:
         return MemoryDelivery(self.store, self.name, self._box().uid_next)

@@ -55,6 +55,12 @@ class InterruptingStore(Store):
         self.store = store
         self.clock = clock
         self.address = store.address
+        self.copies_within = store.copies_within
+
+    @property
+    def has_email_ids(self) -> bool:
+        """See `Store`."""
+        return self.store.has_email_ids
 
     async def connect(self, *, create: bool) -> None:
         """See `Store`."""
@@ -133,6 +139,17 @@ class _InterruptingMailbox(Mailbox):
                 yield message
         finally:
             await messages.aclose()
+
+    async def email_ids(self, refs: Sequence[Ref]) -> Mapping[Ref, str]:
+        return await self.mailbox.email_ids(refs)
+
+    async def copy_to(
+        self, name: MailboxName, refs: Sequence[Ref], validity: str, into: str
+    ) -> list[Outcome]:
+        self.clock.step()
+        outcomes = await self.mailbox.copy_to(name, refs, validity, into)
+        self.clock.step()
+        return outcomes
 
     def delivery(self) -> Delivery:
         return _InterruptingDelivery(self.mailbox.delivery(), self.clock)
