@@ -102,7 +102,7 @@ _RULES: tuple[tuple[str, str], ...] = (
         (
             f"mailbox {{0}}: {side.label} message {{1}} has an email id and no agreement",
             (
-                "SELECT name, ref FROM emails LEFT JOIN mailboxes ON mailboxes.id = mailbox"
+                "SELECT name, ref FROM emails LEFT JOIN mailboxes ON mailboxes.id = emails.mailbox"
                 f" LEFT JOIN links ON links.mailbox = emails.mailbox AND links.{side.label}_ref = ref"
                 f" WHERE side = {side.value} AND links.mailbox IS NULL"
             ),
