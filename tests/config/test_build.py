@@ -11,12 +11,15 @@ from mailtwin.client import Place, Tunnel
 from mailtwin.config.address import parse_address
 from mailtwin.config.build import Login, build_pair, with_stand_ins
 from mailtwin.config.places import default_state_dir
-from mailtwin.config.settings import Auth, ImapSettings, PairSettings, Tls
+from mailtwin.config.settings import Auth, ImapSettings, PairSettings, Tls, View
 from mailtwin.errors import ConfigurationError, SecretError
 from mailtwin.model import INBOX, MailboxName, Side
 from mailtwin.planner import Policy
 from mailtwin.planner.operations import Direction
+from mailtwin.stores.base import ALL_MAIL
+from mailtwin.stores.imap_labels import LabelView
 from mailtwin.stores.maildir import MaildirStore
+from mailtwin.stores.maildir_labels import LabelledMaildir
 
 ACCOUNT = ImapSettings("me", "imap.example.org", 993, Tls.IMPLICIT)
 
@@ -59,6 +62,17 @@ def test_pair() -> None:
     assert [login.side for login in built.logins] == [Side.LEFT]
     with pytest.raises(SecretError):
         Login(ACCOUNT, Side.LEFT, nobody, {}).find()
+
+
+def test_a_pair_with_labels() -> None:
+    configured = dataclasses.replace(settings(), view=View.LABELS, state_dir=Path("/state"))
+    built = build_pair(configured, nobody)
+    assert isinstance(built.pair.left, LabelView)
+    assert isinstance(built.pair.right, LabelledMaildir)
+    assert built.pair.select(ALL_MAIL)
+    assert not built.pair.select(INBOX)
+    plain = build_pair(dataclasses.replace(settings(), state_dir=Path("/state")), nobody)
+    assert built.state != plain.state, "what was agreed on about mailboxes says nothing about labels"
 
 
 def test_the_state_is_found_by_the_addresses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailtwin.config.globs import selector
+from mailtwin.config.globs import naming, selector
 from mailtwin.model import MailboxName
 
 FITS = [
@@ -40,6 +40,21 @@ def test_glob(glob: str, name: str, fits: bool) -> None:
 def test_a_slash_inside_a_level_is_written_escaped() -> None:
     assert selector(["a\\/b"], [])(MailboxName(("a/b",)))
     assert not selector(["a\\/b"], [])(MailboxName(("a", "b")))
+
+
+@pytest.mark.parametrize(
+    ("include", "name", "named"),
+    [
+        (["*"], "[Gmail]/All Mail", False),
+        (["*", "[Gmail]/All Mail"], "[Gmail]/All Mail", True),
+        (["[Gmail]/*"], "[Gmail]/All Mail", False),
+        (["inbox"], "INBOX", True),
+        (["what\\?"], "what?", True),
+        ([], "INBOX", False),
+    ],
+)
+def test_what_is_included_by_its_very_name(include: list[str], name: str, named: bool) -> None:
+    assert naming(include)(MailboxName.parse(name)) is named
 
 
 def test_exclude_wins() -> None:

@@ -297,6 +297,15 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             "14:1: pairs.p.directon: unknown key; did you mean direction?",
         ],
     ),
+    "labels are no mailboxes": (
+        pair('view = "labels"\nmailboxes.exclude = ["Spam"]'),
+        [
+            (
+                '11:8: pairs.p.view: with view = "labels" all mail is one mailbox; expected no choice of mailboxes '
+                "and no names for them"
+            ),
+        ],
+    ),
     "mailboxes": (
         pair('mailboxes = { include = "INBOX", excluded = [] }'),
         [

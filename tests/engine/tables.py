@@ -4,8 +4,8 @@ and what both must show in the end.
     base | left | right -> left | right
     S    | -    | S     -> -    | -          # removed on the left
 
-A cell holds flag letters (S F R D T for the system flags, k and l for keywords), `.` for no flags, `-` for "not
-there". `base` is `-` for a message that was never on both sides.
+A cell holds flag letters (S F R D T for the system flags, k and l for keywords, w, h and i for labels), `.` for no
+flags, `-` for "not there". `base` is `-` for a message that was never on both sides.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from mailtwin.engine import Pair, compare, sync
 from mailtwin.engine.report import RunReport
 from mailtwin.model import INBOX, Flags, MailboxName, Ref, Side, make_flags
 from mailtwin.model.flags import SYSTEM_FLAGS
+from mailtwin.model.labels import label_flag
 from mailtwin.planner import Policy
 from mailtwin.state import State
-from mailtwin.stores.base import FlagChange, Message, Refused, Spool, Store
+from mailtwin.stores.base import FlagChange, Mailbox, Message, Refused, Spool, Store
 from mailtwin.testing.interrupts import Interrupted, InterruptingStore, StepClock
 
 LETTERS = {
@@ -33,6 +34,9 @@ LETTERS = {
     "T": "\\Deleted",
     "k": "$Label1",
     "l": "work",
+    "w": label_flag("Work"),
+    "h": label_flag("Home/caf\u00e9 100% (old)"),
+    "i": label_flag("\\Inbox"),
 }
 DAY = datetime(2024, 2, 29, 12, 30, 15, tzinfo=UTC)
 
@@ -97,10 +101,8 @@ class Person:
         try:
             await self.store.create(self.mailbox)
             async with self.store.open(self.mailbox) as mailbox:
-                present: dict[bytes, tuple[Ref, Flags]] = {}
                 held = (await mailbox.observe()).listing
-                async for message in mailbox.fetch(list(held.flags), Spool):
-                    present[b"".join(message.spool.chunks())] = (message.ref, message.flags)
+                present = await _present(mailbox)
                 delivery = mailbox.delivery()
                 for data, (row, cell) in rows.items():
                     if cell is not None and data not in present:
@@ -111,6 +113,8 @@ class Person:
                 outcomes = await delivery.commit()
                 assert not any(isinstance(outcome, Refused) for outcome in outcomes), outcomes
                 await delivery.abort()
+                # A server that does not say where it stored a message gave it no labels yet.
+                present = await _present(mailbox)
                 changes, removed = [], []
                 for data, (ref, flags) in present.items():
                     cell = rows[data][1]
@@ -140,6 +144,15 @@ class Person:
         return found
 
 
+async def _present(mailbox: Mailbox) -> dict[bytes, tuple[Ref, Flags]]:
+    """The messages by their bytes."""
+    held = (await mailbox.observe()).listing
+    return {
+        b"".join(message.spool.chunks()): (message.ref, message.flags)
+        async for message in mailbox.fetch(list(held.flags), Spool)
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """Two sides to run a table on: `stores` makes new connections to the same two places each time it is called.
@@ -151,10 +164,11 @@ class Bench:
     state: Path
     policy: Policy = field(default_factory=Policy)
     keeps_keywords: tuple[bool, bool] = (True, True)
+    mailbox: MailboxName = INBOX
 
     def person(self, side: Side) -> Person:
         """Somebody on `side`."""
-        return Person(self.stores()[side])
+        return Person(self.stores()[side], self.mailbox)
 
     async def prepare(self, rows: list[Row]) -> None:
         """Makes the base by a run of its own, then lets a person on each side do their part."""
@@ -175,6 +189,7 @@ class Bench:
             InterruptingStore(left, clock),
             InterruptingStore(right, clock),
             self.policy,
+            select=self.mailbox.__eq__,
             sleep=_no_sleep,
         )
         state = State.open(
@@ -218,7 +233,7 @@ class Bench:
         report = await self.run()
         assert report.in_step, report.problems
         assert not any(report.counts.as_dict().values()), report.counts
-        pair = Pair(*self.stores())
+        pair = Pair(*self.stores(), select=self.mailbox.__eq__)
         await pair.left.connect(create=False)
         await pair.right.connect(create=False)
         try:

@@ -19,7 +19,7 @@ from mailtwin.imap import responses
 from mailtwin.model import INBOX, Identity, MailboxName, Ref, Side, UidSet, make_flags
 from mailtwin.planner import Direction, NameMap, Policy, Removals
 from mailtwin.stores.base import Observation, Outcome, Spool, Stored, Unknown
-from mailtwin.stores.imap_bodies import EPOCH, Gathered
+from mailtwin.stores.imap_bodies import EPOCH, FlagReader, Gathered
 from mailtwin.stores.maildir import MaildirStore
 from mailtwin.stores.memory import MemoryMailbox, MemoryMessage, MemoryStore
 from mailtwin.testing import simfetch
@@ -245,7 +245,7 @@ async def test_an_empty_answer_for_a_message_that_is_not_empty_is_never_copied(
 
 
 def test_a_date_that_no_calendar_holds_is_no_date() -> None:
-    taken = Gathered("a server", Spool, UidSet.of([7]))
+    taken = Gathered("a server", Spool, UidSet.of([7]), FlagReader())
     header = b"Date: Mon, 1 Jan 99999999999999999999 00:00:00 +0000\r\n\r\n"
     taken.take(responses.Fetch(1, 7, (), None, None, len(header), {"": header}, {}))
     assert [found.date for found in taken.rest()] == [EPOCH]

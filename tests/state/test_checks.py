@@ -25,6 +25,7 @@ from mailtwin.state import (
     Kept,
     Note,
     SaveDigests,
+    SaveEmails,
     SaveSighting,
     SaveSnapshot,
     SaveUncopied,
@@ -57,6 +58,7 @@ SOUND: list[Change] = [
     SaveUncopied(Uncopied(INBOX, Side.LEFT, 8, "too big", identity=Identity("u", "size:1", True))),
     SaveSighting(Side.LEFT, Sighting(2, "1:2")),
     HoldRemovals(HeldRemovals(INBOX, Side.RIGHT, "2", frozenset({"b"}), "many are missing")),
+    SaveEmails(Side.LEFT, {1: "17"}),
     Note("copy", 1, "a", ""),
 ]
 
@@ -121,6 +123,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
                     "late copies",
                     "uncopied messages",
                     "removals that are held back",
+                    "email ids",
                 )
             ],
         ),
@@ -133,7 +136,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
             ["right message a belongs to 2 agreements"],
         ),
         (
-            "UPDATE links SET mailbox = 77; UPDATE mailboxes SET links = 0; DELETE FROM stores",
+            "DELETE FROM stores; DELETE FROM emails; UPDATE links SET mailbox = 77; UPDATE mailboxes SET links = 0",
             ["belongs to an unknown mailbox (row 77)"],
         ),
         (
@@ -152,6 +155,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
             "UPDATE stragglers SET verdict = 2 WHERE ref = 5",
             ["it was decided about a late copy of message 5 that never arrived"],
         ),
+        ("UPDATE emails SET ref = 99", ["left message 99 has an email id and no agreement"]),
         (
             "UPDATE copies SET identity_headers = 'x' WHERE ref = 3",
             ["the copy of message 3 has half of an identity"],
@@ -164,6 +168,10 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
                 "was begun without an agreement",
                 "a begun change of flags belongs to an unknown mailbox (row 77)",
             ],
+        ),
+        (
+            "UPDATE emails SET mailbox = 77",
+            ["has an email id and no agreement", "an email id belongs to an unknown mailbox (row 77)"],
         ),
         *(
             (f"UPDATE {table} SET mailbox = 77", [f"{what} belongs to an unknown mailbox (row 77)"])
@@ -190,6 +198,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
                         "uncopied",
                         "held",
                         "held_messages",
+                        "emails",
                     )
                     if other not in (table, needed)
                 ),

@@ -23,6 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 DIRECTIONS = ("two-way", "left-to-right", "right-to-left")
 REMOVALS = ("propagate", "keep", "restore")
 LAYOUTS = ("auto", "maildir++", "nested")
+VIEWS = ("mailboxes", "labels")
 
 
 class _Place(click.Path):
@@ -83,6 +84,11 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "remove_mailboxes": click.option(
         "--remove-mailboxes", is_flag=True, help="Remove a mailbox that was removed on the other side."
+    ),
+    "view": click.option(
+        "--view",
+        type=click.Choice(VIEWS),
+        help="Keep mailboxes in step, or all mail once with its labels [mailboxes].",
     ),
     "include": click.option(
         "--include",
@@ -163,21 +169,21 @@ def plan(**values: Any) -> int:
 
 
 @commands.command()
-@_options("config", "layout", "state_dir", "json")
+@_options("config", "view", "layout", "state_dir", "json")
 def status(**values: Any) -> int:
     """Show the last runs, and what is open. Reads the state only; works while a run is going on."""
     return _run("status", **values)
 
 
 @commands.command()
-@_options("config", "direction", "include", "exclude", "layout", "ca_file", "state_dir", "json")
+@_options("config", "direction", "view", "include", "exclude", "layout", "ca_file", "state_dir", "json")
 def check(**values: Any) -> int:
     """Log in on both sides and show how each mailbox maps. Changes nothing."""
     return _run("check", **values)
 
 
 @commands.command()
-@_options("config", "layout", "state_dir", "json")
+@_options("config", "view", "layout", "state_dir", "json")
 @click.option("--send-again", is_flag=True, help="Send again what may have been stored and is not found.")
 @click.option("--remove-extra", is_flag=True, help="Remove the extra copies that arrived late.")
 @click.option(
@@ -200,7 +206,7 @@ def resolve(**values: Any) -> int:
 
 
 @commands.command()
-@_options("config", "layout", "state_dir", "json")
+@_options("config", "view", "layout", "state_dir", "json")
 @click.option("--yes", is_flag=True, help="Approve without being asked.")
 @_MAILBOX
 def approve(**values: Any) -> int:
@@ -231,7 +237,7 @@ def verify(**values: Any) -> int:
 
 
 @commands.command("log")
-@_options("config", "layout", "state_dir", "json")
+@_options("config", "view", "layout", "state_dir", "json")
 @_MAILBOX
 @click.option(
     "--since",
@@ -266,7 +272,7 @@ def _take_run(targets: tuple[str, ...]) -> tuple[tuple[str, ...], int | None]:
 
 @commands.command()
 @click.argument("message")
-@_options("config", "layout", "state_dir", "json")
+@_options("config", "view", "layout", "state_dir", "json")
 @_MAILBOX
 @click.option("--side", type=click.Choice(["left", "right"]), help="The side that MESSAGE is a name on.")
 def explain(**values: Any) -> int:
@@ -287,14 +293,14 @@ def state_group() -> None:
 
 
 @state_group.command("check")
-@_options("config", "layout", "state_dir", "json")
+@_options("config", "view", "layout", "state_dir", "json")
 def state_check(**values: Any) -> int:
     """Look for contradictions in the state. Ends with exit code 18 when there are any. Reads it whole."""
     return _run("state-check", **values)
 
 
 @commands.command()
-@_options("config", "layout", "ca_file", "state_dir", "json")
+@_options("config", "view", "layout", "ca_file", "state_dir", "json")
 @click.option("--mailbox", metavar="NAME", help="Only in this mailbox, by its name on the left side.")
 @click.option("--message-id", metavar="ID", help="Only the message with this Message-ID.")
 def undo(targets: tuple[str, ...], **values: Any) -> int:

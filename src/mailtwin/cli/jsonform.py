@@ -154,6 +154,7 @@ def plan(planned: PairPlan) -> Json:
     return {
         "event": "plan",
         "mailbox_operations": list(map(mailbox_operation, planned.mailbox_operations)),
+        "label_operations": list(map(mailbox_operation, planned.label_operations)),
         "mailboxes": [
             {
                 "mailbox": str(entry.name),

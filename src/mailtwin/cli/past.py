@@ -33,6 +33,8 @@ _NOTED: Mapping[str, str] = {
     "create-mailbox": "mailbox created",
     "remove-mailbox": "mailbox removed",
     "forget-mailbox": "mailbox forgotten",
+    "create-label": "label created",
+    "remove-label": "label removed",
 }
 """What a line of history says was done; one that is not here is shown as it is noted."""
 

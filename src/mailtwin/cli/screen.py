@@ -212,6 +212,8 @@ class TextScreen(Screen):
         lines: dict[str, list[str]] = {}
         for operation in plan.mailbox_operations:
             lines.setdefault(str(operation.name), []).append(words.mailbox_operation(operation))
+        for operation in plan.label_operations:
+            lines.setdefault(f"label {operation.name}", []).append(words.mailbox_operation(operation))
         for entry in plan.mailboxes:
             lines.setdefault(str(entry.name), []).extend(words.plan_lines(entry.plan, verbose=self.verbose))
         rows = [

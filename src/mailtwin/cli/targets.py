@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mailtwin.config.address import is_address, parse_address
-from mailtwin.config.settings import ImapSettings, Layout, MaildirSettings, PairSettings, StoreSettings
+from mailtwin.config.settings import (
+    ONE_MAILBOX,
+    ImapSettings,
+    Layout,
+    MaildirSettings,
+    PairSettings,
+    StoreSettings,
+    View,
+)
 from mailtwin.errors import ConfigurationError
 from mailtwin.planner.operations import Direction, Removals
 
@@ -20,6 +28,7 @@ class Overrides:
     direction: str | None = None
     removals: str | None = None
     remove_mailboxes: bool | None = None
+    view: str | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     layout: str | None = None
@@ -80,7 +89,7 @@ def _override(pair: PairSettings, overrides: Overrides) -> PairSettings:
         policy = replace(policy, removals=Removals(overrides.removals))
     if overrides.remove_mailboxes:
         policy = replace(policy, remove_mailboxes=True)
-    return replace(
+    settings = replace(
         pair,
         policy=policy,
         include=overrides.include or pair.include,
@@ -88,7 +97,11 @@ def _override(pair: PairSettings, overrides: Overrides) -> PairSettings:
         left=_override_store(pair.left, overrides),
         right=_override_store(pair.right, overrides),
         state_dir=overrides.state_dir or pair.state_dir,
+        view=pair.view if overrides.view is None else View(overrides.view),
     )
+    if settings.view is View.LABELS and settings.chooses_mailboxes:
+        raise ConfigurationError(f"{settings.name}: {ONE_MAILBOX}.")
+    return settings
 
 
 def _override_store(store: StoreSettings, overrides: Overrides) -> StoreSettings:

@@ -7,18 +7,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mailtwin.client import Credentials, Secret
-from mailtwin.config.globs import selector
+from mailtwin.config.globs import naming, selector
 from mailtwin.config.places import default_state_dir, place_of
 from mailtwin.config.secrets import Ask, find_secret
-from mailtwin.config.settings import ImapSettings, MaildirSettings, PairSettings, StoreSettings
+from mailtwin.config.settings import ImapSettings, MaildirSettings, PairSettings, StoreSettings, View
 from mailtwin.engine import Pair
 from mailtwin.engine.pair import Keeping
-from mailtwin.model import Side
+from mailtwin.model import MailboxName, Side
 from mailtwin.planner import NameMap
 from mailtwin.state import state_path
-from mailtwin.stores.base import Store
+from mailtwin.stores.base import ALL_MAIL, Store
+
+if TYPE_CHECKING:
+    from mailtwin.stores.imap import ImapStore
+    from mailtwin.stores.maildir import MaildirStore
 
 
 @dataclass(slots=True)
@@ -63,8 +68,9 @@ def build_pair(
 ) -> Built:
     """The pair and its state's place. Touches neither network nor disk. Raises ConfigurationError."""
     logins: list[Login] = []
+    labels = settings.view is View.LABELS
     left, right = (
-        _build_store(store, partial(Login, side=side, ask=ask, environ=environ), logins)
+        _build_store(store, labels, partial(Login, side=side, ask=ask, environ=environ), logins)
         for side, store in ((Side.LEFT, settings.left), (Side.RIGHT, settings.right))
     )
     pair = Pair(
@@ -72,7 +78,8 @@ def build_pair(
         right=right,
         policy=settings.policy,
         names=NameMap(settings.rename),
-        select=selector(settings.include, settings.exclude),
+        select=_is_all_mail if labels else selector(settings.include, settings.exclude),
+        is_named=naming(settings.include),
         retry=retry,
         keeping=Keeping(settings.quarantine_days, settings.quarantine_megabytes * 1024 * 1024),
     )
@@ -80,23 +87,46 @@ def build_pair(
     return Built(settings, pair, state_path(directory, left.address, right.address), tuple(logins))
 
 
+def _is_all_mail(name: MailboxName) -> bool:
+    return name == ALL_MAIL
+
+
 def _build_store(
-    settings: StoreSettings, login_for: Callable[[ImapSettings], Login], logins: list[Login]
+    settings: StoreSettings, labels: bool, login_for: Callable[[ImapSettings], Login], logins: list[Login]
 ) -> Store:
     if isinstance(settings, MaildirSettings):
-        from mailtwin.stores.maildir import MaildirStore
-
-        return MaildirStore(
+        return _maildir_kind(labels)(
             settings.path,
             layout=settings.layout.value,
             encoding=settings.encoding.value,
             separator=settings.info_separator,
         )
-    from mailtwin.stores.imap import ImapStore
-
     login = login_for(settings)
     logins.append(login)
-    return ImapStore(place_of(settings), login.find, settings.user)
+    return _imap_kind(labels)(place_of(settings), login.find, settings.user)
+
+
+# Each kind of store is imported where there is one.
+
+
+def _maildir_kind(labels: bool) -> type[MaildirStore]:
+    if labels:
+        from mailtwin.stores.maildir_labels import LabelledMaildir
+
+        return LabelledMaildir
+    from mailtwin.stores.maildir import MaildirStore
+
+    return MaildirStore
+
+
+def _imap_kind(labels: bool) -> type[ImapStore]:
+    if labels:
+        from mailtwin.stores.imap_labels import LabelView
+
+        return LabelView
+    from mailtwin.stores.imap import ImapStore
+
+    return ImapStore
 
 
 def with_stand_ins(built: Built, *, agreed: bool) -> Built:
@@ -128,7 +158,7 @@ def _is_there(path: Path) -> bool:
 
 def _not_yet(address: str) -> Store:
     """An empty store that says so. Memory is imported here because only a look ahead needs it."""
-    from mailtwin.stores.memory import MemoryStore
+    from mailtwin.stores.memory import Manners, MemoryStore
 
     class NotYet(MemoryStore):
         """A Maildir that does not exist."""
@@ -136,4 +166,4 @@ def _not_yet(address: str) -> Store:
         def describe(self) -> tuple[str, ...]:
             return self.address, "does not exist yet; the first sync creates it"
 
-    return NotYet(address)
+    return NotYet(address, manners=Manners(labels=True))

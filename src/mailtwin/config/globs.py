@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from mailtwin.model import MailboxName
 
 _SPECIAL = re.compile(r"\\[*?]|[*?]")
+_WILDCARD = re.compile(r"(?<!\\)[*?]")
 
 
 def selector(include: Iterable[str], exclude: Iterable[str]) -> Callable[[MailboxName], bool]:
@@ -23,6 +24,11 @@ def selector(include: Iterable[str], exclude: Iterable[str]) -> Callable[[Mailbo
         return included.fullmatch(text) is not None and excluded.fullmatch(text) is None
 
     return select
+
+
+def naming(include: Iterable[str]) -> Callable[[MailboxName], bool]:
+    """Whether one of `include` is the very name of a mailbox, without a wildcard."""
+    return selector([glob for glob in include if not _WILDCARD.search(glob)], ())
 
 
 def _pattern(globs: Iterable[str]) -> re.Pattern[str]:

@@ -18,12 +18,14 @@ from mailtwin.config import schema
 from mailtwin.config.address import in_home, is_address
 from mailtwin.config.schema import AnyKey, Key, WrongValueError
 from mailtwin.config.settings import (
+    ONE_MAILBOX,
     Configuration,
     ImapSettings,
     MaildirSettings,
     PairSettings,
     SecretSource,
     StoreSettings,
+    View,
 )
 from mailtwin.errors import ConfigurationError
 from mailtwin.planner.operations import Policy
@@ -370,12 +372,16 @@ class _Reader:
         include, exclude = table.take(schema.INCLUDE), table.take(schema.EXCLUDE)
         state_dir = table.take(schema.STATE_DIR)
         days, megabytes = table.take(schema.QUARANTINE_DAYS), table.take(schema.QUARANTINE_MEGABYTES)
+        view = table.take(schema.VIEW)
         left, right = (stores.get(name) for name in names)
         if left is None or right is None:
             return None
-        return PairSettings(
-            table.path[-1], left, right, policy, include, exclude, rename, state_dir, days, megabytes
+        pair = PairSettings(
+            table.path[-1], left, right, policy, include, exclude, rename, state_dir, days, megabytes, view
         )
+        if view is View.LABELS and pair.chooses_mailboxes:
+            self._note((*table.path, "view"), ONE_MAILBOX, about_value=True)
+        return pair
 
     def _check_rename(self, path: KeyPath, rights: Sequence[object]) -> None:
         for at, right in enumerate(rights):

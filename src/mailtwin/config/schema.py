@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-from mailtwin.config.settings import INFO_SEPARATORS, Auth, Encoding, Layout, Tls
+from mailtwin.config.settings import INFO_SEPARATORS, Auth, Encoding, Layout, Tls, View
 from mailtwin.model import MailboxName
 from mailtwin.planner.operations import Direction, Removals
 
@@ -335,9 +335,16 @@ STATE_DIR = Key(
     "Where the pair's state lies.",
     "`mailtwin` in `$XDG_STATE_HOME`, else in `~/.local/state`",
 )
+VIEW = Key(
+    "view",
+    _choice(View),
+    View.MAILBOXES,
+    "`labels`: all mail once, each message with its labels. A server must have labels; a Maildir keeps them in a file.",
+    '"mailboxes"',
+)
 PAIR_KEYS: tuple[AnyKey, ...] = (
-    LEFT, RIGHT, DIRECTION, REMOVALS, FLAG_CHANGE, REMOVE_MAILBOXES, QUARANTINE_DAYS, QUARANTINE_MEGABYTES, INCLUDE,
-    EXCLUDE, RENAME, STATE_DIR,
+    LEFT, RIGHT, VIEW, DIRECTION, REMOVALS, FLAG_CHANGE, REMOVE_MAILBOXES, QUARANTINE_DAYS, QUARANTINE_MEGABYTES,
+    INCLUDE, EXCLUDE, RENAME, STATE_DIR,
 )  # fmt: skip
 
 STORE_KEYS: Mapping[str, Sequence[AnyKey]] = {"imap": IMAP_KEYS, "maildir": MAILDIR_KEYS}

@@ -75,6 +75,19 @@ class Encoding(Enum):
     IMAP = "imap"
 
 
+class View(Enum):
+    """What is kept in step: mailboxes with messages in them, or all mail with the labels that each message carries."""
+
+    MAILBOXES = "mailboxes"
+    LABELS = "labels"
+
+
+ONE_MAILBOX = (
+    'with view = "labels" all mail is one mailbox; expected no choice of mailboxes and no names for them'
+)
+"""What is wrong when `PairSettings.chooses_mailboxes` with labels."""
+
+
 @dataclass(frozen=True, slots=True)
 class SecretSource:
     """Where a password or token comes from; at most one is set, none means: ask.
@@ -153,6 +166,12 @@ class PairSettings:
     state_dir: Path | None = None
     quarantine_days: int = 30
     quarantine_megabytes: int = 1_024
+    view: View = View.MAILBOXES
+
+    @property
+    def chooses_mailboxes(self) -> bool:
+        """Whether it says which mailboxes take part, or what they are called."""
+        return bool(self.exclude or self.rename) or self.include != ("*",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,11 @@ def in_pair(left: MailboxName, here: MailboxName, seen: Observation) -> Observat
     return replace(seen, listing=replace(seen.listing, validity=f"{seen.listing.validity} {here}"))
 
 
+def own_numbering(validity: str) -> str:
+    """A numbering as the mailbox itself knows it: the inverse of what `in_pair` does to it."""
+    return validity.partition(" ")[0]
+
+
 def sighting_of(seen: Observation) -> Sighting:
     """What is remembered of a side that is in step, for the day when it shows less."""
     return Sighting(len(seen.listing.flags), seen.location)

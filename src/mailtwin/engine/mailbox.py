@@ -6,7 +6,7 @@ it, and the planner decides. Nothing here decides what should be done; nothing h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -16,6 +16,7 @@ from mailtwin.engine.copying import Copier
 from mailtwin.engine.doubts import find_doubts, unreadable
 from mailtwin.engine.known import Known, sighting_of
 from mailtwin.engine.pair import SETTLE_S, Pair, ends
+from mailtwin.engine.placing import Placer
 from mailtwin.engine.quarantine import Keeper
 from mailtwin.engine.removals import Gate
 from mailtwin.engine.report import (
@@ -29,6 +30,7 @@ from mailtwin.engine.report import (
 )
 from mailtwin.errors import MailboxError, Scope
 from mailtwin.model import Flags, MailboxName, Ref, Side, format_flags, make_flags
+from mailtwin.model.labels import label_in
 from mailtwin.planner import (
     PHASES,
     Abandon,
@@ -108,8 +110,12 @@ class MailboxRun:
     counts: Counts = field(default_factory=Counts)
     base: Base = field(default_factory=Base)
     unremovable: set[tuple[Side, Ref]] = field(default_factory=set)
+    placer: Placer = field(init=False)
     _last: tuple[Operation, ...] = ()
     _attempts: int = 0
+
+    def __post_init__(self) -> None:
+        self.placer = Placer(self.pair, self.state, self.name)
 
     async def run(self) -> MailboxResult:
         """Brings the mailbox in step, as far as it can be.
@@ -127,6 +133,7 @@ class MailboxRun:
             plan = await self._plan()
             phase = self._possible(plan.first_phase())
             if not phase:
+                self._commit(await self.placer.learn(self.known, self.base))
                 return self._finish(plan)
             if self._stuck(phase):
                 return self._give_up(phase)
@@ -226,12 +233,23 @@ class MailboxRun:
         await self._remove(only(Remove, phase))
 
     async def _copy(self, operations: Sequence[Copy]) -> None:
+        found = await self.placer.find(self.known, operations)
         for side in Side:
             # A server that merges may have made a message to be copied the twin of one that was just sent to it.
             linked = {link.ref(side) for link in self.base.links}
-            copies = [op for op in operations if op.source is side and op.ref not in linked]
+            copies = [
+                op for op in operations if op.source is side and op not in found and op.ref not in linked
+            ]
             if copies:
                 await self._copy_from(side, copies)
+        if found:
+            # Last, because the mailboxes are not open any more afterwards.
+            before = self.counts
+            placed = await self.placer.place(self.known, self.base, found)
+            self.counts = before + Counts(
+                copied_to_left=placed[Side.LEFT], copied_to_right=placed[Side.RIGHT]
+            )
+            self.base = self.state.base(self.name)
 
     async def _copy_from(self, side: Side, copies: Sequence[Copy]) -> None:
         destination = self.known.observations[side.other].listing
@@ -277,12 +295,24 @@ class MailboxRun:
                     groups.setdefault((op.add, op.remove), []).append(op.link.ref(side))
             if groups:
                 changes = [FlagChange(tuple(refs), add, remove) for (add, remove), refs in groups.items()]
-                await self.known.mailboxes[side].store_flags(changes)
+                refused = await self.known.mailboxes[side].store_flags(changes)
                 stored = sum(map(len, groups.values()))
                 self.counts += Counts(**{f"flags_{side.label}": stored})
+                self._leave_out(side, refused, operations)
         self.report(
             Progress(self.name, Phase.FLAGS, len(operations), len(operations), self.counts.transferred_bytes)
         )
+
+    def _leave_out(self, side: Side, refused: Mapping[str, str], operations: Sequence[StoreFlags]) -> None:
+        """What `side` does not take is left out of the comparison for this run, and told."""
+        if not refused:
+            return
+        self.known.ignored = make_flags(self.known.ignored | refused.keys())
+        self._commit([DropStore(op.link.left, op.link.right) for op in operations if refused.keys() & op.add])
+        for flag, reason in sorted(refused.items()):
+            what = f"the keyword {flag}" if (label := label_in(flag)) is None else f"the label {label}"
+            error = MailboxError(f"{self.pair.store(side).address} does not take {what}: {reason}")
+            self._problem(Problem(error, self.name, side))
 
     async def _remove(self, operations: Sequence[Remove]) -> None:
         if not operations:

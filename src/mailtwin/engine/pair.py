@@ -18,6 +18,11 @@ def every_mailbox(_name: MailboxName) -> bool:
     return True
 
 
+def no_mailbox(_name: MailboxName) -> bool:
+    """Names none."""
+    return False
+
+
 SETTLE_S = 5.0
 """How long is waited for an interrupted command to take effect once its connection is gone, in seconds."""
 
@@ -39,7 +44,8 @@ class Keeping:
 class Pair:
     """Two stores to be kept identical.
 
-    `names` maps left names to right names; `select` says of a left name whether it takes part.
+    `names` maps left names to right names; `select` says of a left name whether it takes part, `is_named` whether it
+    was chosen by that very name.
     `retry` tries at once what could not be copied before. `keeping` says what becomes of removed messages. `sleep` is
     the clock of every pause, in seconds; `now` tells the time, in seconds since 1970.
     """
@@ -49,6 +55,7 @@ class Pair:
     policy: Policy = field(default_factory=Policy)
     names: NameMap = field(default_factory=NameMap)
     select: Callable[[MailboxName], bool] = every_mailbox
+    is_named: Callable[[MailboxName], bool] = no_mailbox
     retry: bool = False
     keeping: Keeping = field(default_factory=Keeping)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

@@ -9,6 +9,7 @@ from mailtwin.engine.backlog import Backlog, problems_of, summaries
 from mailtwin.engine.doubts import find_doubts, list_doubts, unreadable
 from mailtwin.engine.guards import Evidence, PairTotal, judge
 from mailtwin.engine.known import Known
+from mailtwin.engine.labelling import Labels
 from mailtwin.engine.mailbox import make_plan, only
 from mailtwin.engine.pair import Pair, open_both
 from mailtwin.engine.removals import Case, withhold
@@ -58,7 +59,9 @@ async def plan(pair: Pair, state: State | None, report: Reporter = ignore_events
         if state is not None:
             removals += _removed_with_their_mailbox(pair, state, survey)
             problems += _held_back(pair, state, removals)
-        return PairPlan(survey.operations, tuple(planned), tuple(problems))
+        labels = await Labels.look(pair, state, afresh=False)
+        label_operations = labels.plan() if labels is not None else ()
+        return PairPlan(survey.operations, tuple(planned), tuple(problems), label_operations)
     finally:
         await close(pair)
 
@@ -189,6 +192,8 @@ def _map_row(pair: Pair, survey: Survey, name: MailboxName) -> MappedMailbox:
         spellings.append((info.spelling or str(info.name)) if info is not None else "")
     if not pair.select(name):
         what = "excluded"
+    elif name in survey.views:
+        what = "left out: it shows messages of other mailboxes again; include it by its name to have it"
     elif all(spellings):
         what = "twinned"
     else:

@@ -100,11 +100,15 @@ class PlannedMailbox:
 
 @dataclass(frozen=True, slots=True)
 class PairPlan:
-    """Everything a `sync` would do now, as far as it can be known without doing the first of it."""
+    """Everything a `sync` would do now, as far as it can be known without doing the first of it.
+
+    `label_operations`: what it would do to labels that no message carries, or that will be in use by then.
+    """
 
     mailbox_operations: tuple[MailboxOperation, ...]
     mailboxes: tuple[PlannedMailbox, ...]
     problems: tuple[Problem, ...] = ()
+    label_operations: tuple[MailboxOperation, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:

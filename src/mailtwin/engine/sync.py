@@ -17,6 +17,7 @@ from mailtwin.engine.doubts import list_doubts
 from mailtwin.engine.glance import Glance, glance, is_still_in_step
 from mailtwin.engine.guards import PairTotal
 from mailtwin.engine.known import Known
+from mailtwin.engine.labelling import Labels
 from mailtwin.engine.mailbox import MailboxRun, NeedsReconnect
 from mailtwin.engine.pair import SETTLE_S, Pair, open_both
 from mailtwin.engine.quarantine import tidy
@@ -38,6 +39,7 @@ from mailtwin.engine.report import (
 )
 from mailtwin.engine.together import together
 from mailtwin.engine.vanished import Vanished
+from mailtwin.engine.views import views_in
 from mailtwin.errors import (
     MailboxError,
     MailtwinError,
@@ -76,9 +78,10 @@ PAUSE_S_MAX = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What both sides list, in left names, and which mailboxes are the pair's business."""
+    """What both sides list, in left names, and which mailboxes are the pair's business. `views`: see `views_in`."""
 
     lists: tuple[MailboxList, MailboxList]
+    views: frozenset[MailboxName]
     operations: tuple[MailboxOperation, ...]
     twins: tuple[MailboxName, ...]
     glances: Mapping[MailboxName, Glance]
@@ -132,6 +135,7 @@ class PairRun:
             survey = await self._create_missing()
             await self._arrange(survey)
             await self._work(survey)
+            await self._label()
         finally:
             for name, waiting in self.waiting.items():
                 self.results.append(MailboxResult(name, False, waiting.tally.counts))
@@ -238,6 +242,25 @@ class PairRun:
             await self._work_on(survey.glances[name], started, Tally(), None)
         if self.waiting or vanished:
             await self._look_again(survey, vanished, agreed)
+
+    async def _label(self) -> None:
+        """Makes both sides have the same labels, where messages carry labels: those in use are there already."""
+        self.failures = 0
+        while True:
+            try:
+                touched = any(not result.unchanged for result in self.results)
+                labels = await Labels.look(self.pair, self.state, afresh=touched or self.failures > 0)
+                if labels is not None:
+                    for problem in await labels.execute(self.state):
+                        self._problem(problem)
+                return
+            except MailtwinError as error:
+                if error.scope > Scope.MAILBOX:
+                    await self._recover(error)
+                    continue
+                if error.message not in {problem.error.message for problem in self.problems}:
+                    self._problem(Problem(error))
+                return
 
     def _forget_held(self, planned: AbstractSet[MailboxName]) -> None:
         """Where nothing is to be done, nothing is held back any more."""
@@ -443,17 +466,20 @@ async def survey_pair(pair: Pair, state: State | None) -> Survey:
     """Lists both sides and plans the mailboxes."""
     left, right = await together(pair.left.mailboxes(), pair.right.mailboxes())
     records: Mapping[MailboxName, MailboxRecord] = state.mailboxes() if state is not None else {}
-    on_left = {name for name in left.mailboxes if pair.select(name)}
-    on_right = {name for name in map(pair.names.to_left, right.mailboxes) if pair.select(name)}
+    lists = (left, right)
+    views = views_in(pair, lists)
+    on_left, on_right, known = (
+        {name for name in names if name not in views and pair.select(name)}
+        for names in (left.mailboxes, map(pair.names.to_left, right.mailboxes), records)
+    )
     operations = plan_mailboxes(
-        {name for name in records if pair.select(name)},
+        known,
         MailboxListing(frozenset(on_left), left.complete),
         MailboxListing(frozenset(on_right), right.complete),
         pair.policy,
     )
     created = {op.name for op in operations if isinstance(op, CreateMailbox)}
     twins = tuple(sorted(on_left & on_right | created))
-    lists = (left, right)
     uncopied: dict[MailboxName, list[Uncopied]] = {}
     for one in state.uncopied() if state is not None else ():
         uncopied.setdefault(one.mailbox, []).append(one)
@@ -463,4 +489,4 @@ async def survey_pair(pair: Pair, state: State | None) -> Survey:
         )
         for name in twins
     }
-    return Survey(lists, operations, twins, glances)
+    return Survey(lists, views, operations, twins, glances)

@@ -36,6 +36,7 @@ from mailtwin.engine.resolving import Undecided, undecided
 from mailtwin.engine.rewriting import why_bytes_differ
 from mailtwin.engine.sync import close, connect, recover
 from mailtwin.engine.together import together
+from mailtwin.engine.views import views_in
 from mailtwin.errors import MailtwinError, Scope
 from mailtwin.model import Flags, Listing, MailboxName, Ref, Side, Vocabulary, format_flags
 from mailtwin.planner import Base, Removals
@@ -119,7 +120,7 @@ class PairProof:
             set(map(self.pair.names.to_left, lists[Side.RIGHT].mailboxes)),
         )
         everywhere = names[Side.LEFT] | names[Side.RIGHT]
-        selected = {name for name in everywhere if self.pair.select(name)}
+        selected = {name for name in everywhere if self.pair.select(name)} - views_in(self.pair, lists)
         if everywhere and not selected:
             why = f"none of the {len(everywhere)} mailboxes is included"
             self._tell(Finding(Kind.UNSEEN, "", None, why=why))

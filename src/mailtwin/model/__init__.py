@@ -1,6 +1,6 @@
 """The vocabulary of mailtwin: values that every floor above shares, pure and without dependencies.
 
-In reading order: `uidset`, `flags`, `names`, `identity`, `listing`, `limits`.
+In reading order: `uidset`, `flags`, `labels`, `names`, `identity`, `listing`, `limits`.
 """
 
 from mailtwin.model.flags import NO_FLAGS, Flags, Vocabulary, format_flags, make_flags, parse_flags

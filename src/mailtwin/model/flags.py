@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 Flags = frozenset[str]
@@ -22,6 +22,9 @@ SEEN = "\\Seen"
 FORWARDED = "$Forwarded"
 RECENT = "\\Recent"
 SYSTEM_FLAGS: Flags = frozenset({ANSWERED, DELETED, DRAFT, FLAGGED, SEEN})
+
+LABEL_PREFIX = "label("
+"""How a flag begins that stands for a label, see `mailtwin.model.labels`."""
 
 _SPELLINGS_MAX = 100_000
 _spellings: dict[str, str] = {flag.lower(): flag for flag in (*SYSTEM_FLAGS, FORWARDED)}
@@ -75,16 +78,21 @@ class Vocabulary:
 
     What a side cannot hold is never read as "removed there" and never sent there. `refused`: single flags that a
     server turned out not to keep, whatever it announced. What some server sends and no client may send back, such as a
-    keyword with a bracket in it, is held by nobody.
+    keyword with a bracket in it, is held by nobody. `labels`: whether messages carry labels here.
     """
 
     flags: Flags = SYSTEM_FLAGS
     any_keyword: bool = True
     refused: Flags = NO_FLAGS
+    labels: bool = False
 
     def holds(self, flag: str) -> bool:
         """Whether this side keeps `flag`."""
-        if flag in self.refused or not is_flag(flag):
+        if flag in self.refused:
+            return False
+        if flag.startswith(LABEL_PREFIX):
+            return self.labels
+        if not is_flag(flag):
             return False
         return flag in self.flags or (self.any_keyword and not flag.startswith("\\"))
 
@@ -98,7 +106,7 @@ class Vocabulary:
         """This vocabulary less the flags that a server turned out not to keep."""
         if not refused:
             return self
-        return Vocabulary(self.flags - refused, self.any_keyword, self.refused | refused)
+        return replace(self, flags=self.flags - refused, refused=self.refused | refused)
 
 
-EVERYTHING = Vocabulary()
+EVERYTHING = Vocabulary(labels=True)

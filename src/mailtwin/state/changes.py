@@ -232,6 +232,14 @@ class DropUncopied:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveEmails:
+    """What the store on `side` calls these linked messages in whatever mailbox they are."""
+
+    side: Side
+    ids: Mapping[Ref, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A line of history: what was done and why (`detail`)."""
 
@@ -297,5 +305,6 @@ Change: TypeAlias = (
     | DropKept
     | SaveUncopied
     | DropUncopied
+    | SaveEmails
     | Remark
 )

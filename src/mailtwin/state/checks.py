@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from mailtwin.model import MailboxName
+from mailtwin.model import MailboxName, Side
 from mailtwin.state.codec import pack_name
 
 _RULES: tuple[tuple[str, str], ...] = (
@@ -98,6 +98,17 @@ _RULES: tuple[tuple[str, str], ...] = (
             " LEFT JOIN mailboxes ON mailboxes.id = digests.mailbox WHERE length(sha256) != 32 OR stamp = ''"
         ),
     ),
+    *(
+        (
+            f"mailbox {{0}}: {side.label} message {{1}} has an email id and no agreement",
+            (
+                "SELECT name, ref FROM emails LEFT JOIN mailboxes ON mailboxes.id = emails.mailbox"
+                f" LEFT JOIN links ON links.mailbox = emails.mailbox AND links.{side.label}_ref = ref"
+                f" WHERE side = {side.value} AND links.mailbox IS NULL"
+            ),
+        )
+        for side in Side
+    ),
     (
         "mailbox {0}: removals on the {1} side are held back, and none is named",
         (
@@ -127,6 +138,7 @@ _RULES: tuple[tuple[str, str], ...] = (
             ("an uncopied message", "uncopied"),
             ("a sighting", "sightings"),
             ("a removal that is held back", "held"),
+            ("an email id", "emails"),
             ("a line of history", "history"),
         )
     ),
@@ -142,6 +154,7 @@ _RULES: tuple[tuple[str, str], ...] = (
             ("late copies", "stragglers"),
             ("uncopied messages", "uncopied"),
             ("removals that are held back", "held"),
+            ("email ids", "emails"),
         )
     ),
     *(

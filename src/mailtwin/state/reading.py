@@ -27,6 +27,7 @@ from mailtwin.state.records import (
     Kept,
     MailboxRecord,
     Obstacle,
+    Placed,
     RunRecord,
     Sighting,
     StragglerRecord,
@@ -267,6 +268,32 @@ def _kept(row: tuple[Any, ...]) -> Kept:
         target=None if target is None else unpack_ref(target),
         floor=floor,
     )
+
+
+def emails(connection: sqlite3.Connection, name: MailboxName, side: Side) -> dict[Ref, str]:
+    """The email ids of linked messages of `name` on `side`."""
+    rows = connection.execute(
+        "SELECT ref, email_id FROM emails JOIN mailboxes ON mailboxes.id = mailbox WHERE name = ? AND side = ?",
+        (pack_name(name), side.value),
+    )
+    return {unpack_ref(ref): email_id for ref, email_id in rows}
+
+
+def placed(connection: sqlite3.Connection, side: Side, ids: Iterable[str]) -> dict[str, list[Placed]]:
+    """The linked messages that `side` calls by one of `ids`, by mailbox."""
+    found: dict[str, list[Placed]] = {}
+    for email_id in ids:
+        rows = connection.execute(
+            "SELECT name, left_ref, right_ref, links.flags, left_validity, right_validity FROM emails"
+            " JOIN mailboxes ON mailboxes.id = emails.mailbox"
+            f" JOIN links ON links.mailbox = emails.mailbox AND links.{side.label}_ref = emails.ref"
+            " WHERE email_id = ? AND side = ? ORDER BY name",
+            (email_id, side.value),
+        )
+        for name, left, right, flags, *validities in rows:
+            link = Link(unpack_ref(left), unpack_ref(right), unpack_flags(flags))
+            found.setdefault(email_id, []).append(Placed(unpack_name(name), link, *validities))
+    return found
 
 
 def uncopied(connection: sqlite3.Connection, name: MailboxName | None) -> list[Uncopied]:

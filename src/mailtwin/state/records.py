@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 
 from mailtwin.model import Flags, Identity, MailboxName, Ref, Side
-from mailtwin.planner.operations import CopyIntent, Straggler
+from mailtwin.planner.operations import CopyIntent, Link, Straggler
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,20 @@ class Kept:
     begun_validity: str | None = None
     target: Ref | None = None
     floor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A linked message of a mailbox that is known by an email id: the agreement, and the numberings that it is of."""
+
+    mailbox: MailboxName
+    link: Link
+    left_validity: str
+    right_validity: str
+
+    def validity(self, side: Side) -> str:
+        """The numbering that the link's ref on `side` belongs to."""
+        return self.left_validity if side is Side.LEFT else self.right_validity
 
 
 class Obstacle(Enum):

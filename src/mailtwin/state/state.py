@@ -22,13 +22,14 @@ from mailtwin.model import MailboxName, Ref, Side
 from mailtwin.planner.operations import Base
 from mailtwin.state import checks, database, reading
 from mailtwin.state.changes import Change, Digest, Remark, Snapshot
-from mailtwin.state.codec import pack_name, pack_ref, pack_text, unpack_text
+from mailtwin.state.codec import pack_name, pack_ref, pack_text, unpack_name, unpack_text
 from mailtwin.state.records import (
     CopyRecord,
     HeldRemovals,
     HistoryEntry,
     Kept,
     MailboxRecord,
+    Placed,
     RunRecord,
     Sighting,
     StragglerRecord,
@@ -237,9 +238,32 @@ class State:
             mailbox = _row(connection, name) if forgotten else _mailbox(connection, name)
             write(self._transaction(connection, mailbox), todo)
 
+    def labels(self) -> frozenset[MailboxName]:
+        """The labels that both sides had when they were last in step."""
+        with self._reading() as connection:
+            return frozenset(unpack_name(name) for (name,) in connection.execute("SELECT name FROM labels"))
+
+    def agree_labels(self, names: Collection[MailboxName]) -> None:
+        """Both sides have exactly these labels; in one transaction."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM labels")
+            connection.executemany(
+                "INSERT INTO labels (name) VALUES (?)", [(pack_name(name),) for name in names]
+            )
+
     def annotate(self, name: MailboxName, remarks: Iterable[Remark]) -> None:
         """Writes in one transaction what decides nothing: unlike `commit`, it does not make the mailbox known."""
         self.commit(name, remarks, forgotten=True)
+
+    def emails(self, name: MailboxName, side: Side) -> dict[Ref, str]:
+        """What the store on `side` calls linked messages of `name` in whatever mailbox they are, as far as it told."""
+        with self._reading() as connection:
+            return reading.emails(connection, name, side)
+
+    def placed(self, side: Side, ids: Collection[str]) -> dict[str, list[Placed]]:
+        """The linked messages that the store on `side` calls by one of `ids`, in any mailbox."""
+        with self._reading() as connection:
+            return reading.placed(connection, side, ids)
 
     def digests(self, name: MailboxName, side: Side) -> dict[Ref, Digest]:
         """What was read of the messages of `name` on `side`."""

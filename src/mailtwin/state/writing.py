@@ -33,6 +33,7 @@ from mailtwin.state.changes import (
     Note,
     ReplaceStraggler,
     SaveDigests,
+    SaveEmails,
     SaveSighting,
     SaveSnapshot,
     SaveUncopied,
@@ -120,6 +121,10 @@ def _drop_links(transaction: Transaction, changes: Sequence[DropLink]) -> int:
     dropped = transaction.many(
         "DELETE FROM links WHERE mailbox = ? AND left_ref = ? AND right_ref = ?",
         ((pack_ref(change.link.left), pack_ref(change.link.right)) for change in changes),
+    )
+    transaction.many(
+        "DELETE FROM emails WHERE mailbox = ? AND side = ? AND ref = ?",
+        ((side.value, pack_ref(change.link.ref(side))) for change in changes for side in Side),
     )
     if dropped:
         _drop_snapshots(transaction, [DropSnapshot(Side.LEFT), DropSnapshot(Side.RIGHT)])
@@ -270,7 +275,9 @@ def _drop_stores(transaction: Transaction, changes: Sequence[DropStore]) -> int:
 def forget_all(transaction: Transaction, _changes: Sequence[ForgetAll] = ()) -> int:
     """Deletes links, intents, snapshots, uncopied messages and held removals of the mailbox; returns minus the number
     of links."""
-    tables = "copies", "stores", "snapshots", "deviations", "uncopied", "sightings", "held", "held_messages"
+    tables = (
+        "copies", "stores", "snapshots", "deviations", "uncopied", "sightings", "held", "held_messages", "emails",
+    )  # fmt: skip
     for table in tables:
         transaction.many(f"DELETE FROM {table} WHERE mailbox = ?", [()])
     return -transaction.many("DELETE FROM links WHERE mailbox = ?", [()])
@@ -432,6 +439,18 @@ def _drop_uncopied(transaction: Transaction, changes: Sequence[DropUncopied]) ->
     return 0
 
 
+def _save_emails(transaction: Transaction, changes: Sequence[SaveEmails]) -> int:
+    transaction.many(
+        "INSERT OR REPLACE INTO emails (mailbox, side, ref, email_id) VALUES (?, ?, ?, ?)",
+        (
+            (change.side.value, pack_ref(ref), email_id)
+            for change in changes
+            for ref, email_id in change.ids.items()
+        ),
+    )
+    return 0
+
+
 def _write_notes(transaction: Transaction, changes: Sequence[Note]) -> int:
     run, at = transaction.run, transaction.at
     transaction.many(
@@ -506,6 +525,7 @@ _TABLE: tuple[tuple[int, type, Callable[[Transaction, Sequence[Any]], int]], ...
     (5, DropKept, _drop_kept),
     (5, SaveUncopied, _save_uncopied),
     (5, DropUncopied, _drop_uncopied),
+    (5, SaveEmails, _save_emails),
     (5, Note, _write_notes),
     (6, SaveSnapshot, _save_snapshots),
     (6, DropSnapshot, _drop_snapshots),

@@ -25,12 +25,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO
 
-from mailtwin.errors import MailtwinError, StorageError
+from mailtwin.errors import MailboxError, MailtwinError, StorageError
 from mailtwin.model import ANY_SIZE, Flags, Identity, Listing, MailboxName, Ref, SizeRange, header_fields
 from mailtwin.model.identity import HEADER_BYTES_MAX, identity_from
 from mailtwin.model.limits import SPOOL_MEMORY_BYTES_MAX
 
 _HEADER_STEP_BYTES = 4096
+
+ALL_MAIL = MailboxName(("All Mail",))
+"""What the one mailbox is called in which a store with labels shows all messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,13 +330,34 @@ class Mailbox(ABC):
         A message that the server will not hand out comes as a `Message` with `error`; one that is gone does not come.
         """
 
+    async def email_ids(self, refs: Sequence[Ref]) -> Mapping[Ref, str]:
+        """What this store calls those of `refs` that are still there in whatever mailbox they are (RFC 8474 section
+        5.1); nothing where `Store.has_email_ids` is False."""
+        del refs
+        return {}
+
+    async def copy_to(
+        self, name: MailboxName, refs: Sequence[Ref], validity: str, into: str
+    ) -> list[Outcome]:
+        """Copies messages of this mailbox, whose numbering has to be `validity`, into another one of this store with
+        the numbering `into`, with flags and dates; one outcome for each of `refs`, as from `Delivery.commit`.
+
+        The caller has made the intents durable. The other mailbox has to be observed anew before it is used. Raises
+        MailboxError when `validity` is not the numbering.
+        """
+        del refs, validity, into
+        raise MailboxError(f"{self.name} cannot be copied from to {name}")
+
     @abstractmethod
     def delivery(self) -> Delivery:
         """A new, empty batch for this mailbox."""
 
     @abstractmethod
-    async def store_flags(self, changes: Sequence[FlagChange]) -> None:
-        """Changes flags by delta; what the caller does not name stays. Whether it took effect shows `observe`."""
+    async def store_flags(self, changes: Sequence[FlagChange]) -> Mapping[str, str]:
+        """Changes flags by delta; what the caller does not name stays. Whether it took effect shows `observe`.
+
+        Returns the flags that this store does not take, each with its reason; all others were changed.
+        """
 
     @abstractmethod
     async def remove(self, refs: Sequence[Ref]) -> None:
@@ -345,6 +369,14 @@ class Store(ABC):
 
     address: str
     """The canonical address, without secrets: what the state is found by."""
+
+    copies_within = False
+    """Whether messages can be copied from one mailbox to another without leaving the store (`Mailbox.copy_to`)."""
+
+    @property
+    def has_email_ids(self) -> bool:
+        """Whether the connected store knows a message in two mailboxes for the same (`Mailbox.email_ids`)."""
+        return False
 
     @abstractmethod
     async def connect(self, *, create: bool) -> None:
@@ -383,6 +415,19 @@ class Store(ABC):
     @abstractmethod
     async def remove_mailbox(self, name: MailboxName) -> None:
         """Removes a mailbox with what is in it, not its children. Raises MailboxError."""
+
+    async def labels(self) -> MailboxList | None:
+        """The labels that messages can carry here (see `mailtwin.model.labels`), in use or not, as `mailboxes` last saw
+        them; None where there are none."""
+        return None
+
+    async def create_label(self, name: MailboxName) -> None:
+        """Makes a label that no message carries yet; one that exists is no error. Raises MailboxError."""
+        raise MailboxError(f"{self.address} has no labels, and cannot have {name}")
+
+    async def remove_label(self, name: MailboxName) -> None:
+        """Removes a label that no message carries. Raises MailboxError, also when one does."""
+        raise MailboxError(f"{self.address} has no labels, and no {name}")
 
     @abstractmethod
     def open(self, name: MailboxName) -> AbstractAsyncContextManager[Mailbox]:

@@ -22,6 +22,7 @@ from mailtwin.stores.base import Mailbox, MailboxInfo, MailboxList, Store
 from mailtwin.stores.imap_delivery import append_limit
 from mailtwin.stores.imap_mailbox import CURSOR_ITEMS, ImapMailbox, cursor_of
 from mailtwin.stores.imap_names import NameProblem, Namespace
+from mailtwin.stores.imap_within import id_attribute
 
 LIST_RESPONSES_MAX = 2 * MAILBOXES_MAX
 """Each mailbox is listed, and its status told in the same answer."""
@@ -68,6 +69,13 @@ class ImapStore(Store):
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    copies_within = True
+
+    @property
+    def has_email_ids(self) -> bool:
+        """Where there is X-GM-EXT-1 or OBJECTID."""
+        return id_attribute(self.session) is not None
 
     def limits(self) -> str:
         """The largest message (RFC 7889), where the server tells it for all mailboxes."""
@@ -255,5 +263,7 @@ def list_items(answer: Result) -> list[responses.ListItem]:
 
 
 def _special_use(attributes: frozenset[str]) -> str:
-    uses = ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash")
+    uses = (
+        "\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Important", "\\Junk", "\\Sent", "\\Trash",
+    )  # fmt: skip
     return next((use for use in uses if use.lower() in attributes), "")

@@ -31,6 +31,18 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """The date of a message that has none."""
 
 
+class FlagReader:
+    """Which attributes tell the flags of a message, and how they are read; one for each command."""
+
+    attributes: tuple[str, ...] = ("FLAGS",)
+
+    def take(self, item: responses.Fetch) -> Flags | None:
+        """The flags of the message as far as this response completes them; None when it does not."""
+        if item.uid is None or item.flags is None:
+            return None
+        return make_flags(flag for flag in item.flags if len(flag) <= FLAG_CHARS_MAX)
+
+
 @dataclass(slots=True)
 class _Facts:
     """What is known of one message so far: it may come in several FETCH responses, in any order (rule R3)."""
@@ -41,6 +53,13 @@ class _Facts:
     body: Spool | None = None
     said: bool = False
     substitute: bool = False
+
+    def learn(self, item: responses.Fetch, reader: FlagReader) -> None:
+        """What the response tells besides a body."""
+        flags = reader.take(item)
+        self.flags = self.flags if flags is None else flags
+        self.date = item.internal_date or self.date
+        self.size = item.size if item.size is not None else self.size
 
     @property
     def complete(self) -> bool:
@@ -56,19 +75,20 @@ class FlagList:
     `found`: the flags by UID. `exists()` tells how many messages there are, as far as the server said by now.
     """
 
-    def __init__(self, about: str, exists: Callable[[], int]) -> None:
+    def __init__(self, about: str, exists: Callable[[], int], reader: FlagReader) -> None:
         self.found: dict[int, Flags] = {}
         self._about = about
         self._exists = exists
+        self._reader = reader
         self._most = 0
         self._sets: set[Flags] = set()
         self._bytes = 0
 
     def take(self, item: responses.Fetch) -> None:
         """Uses one response. Raises RemoteProtocolError when there is no end to it."""
-        if item.uid is None or item.flags is None:
+        flags = self._reader.take(item)
+        if item.uid is None or flags is None:
             return
-        flags = make_flags(flag for flag in item.flags if len(flag) <= FLAG_CHARS_MAX)
         self.found[item.uid] = flags
         if flags not in self._sets:
             self._sets.add(flags)
@@ -126,8 +146,11 @@ class _Parts:
 class Gathered:
     """Puts the `wanted` messages together from the responses to one FETCH; each body goes into a spool as it comes."""
 
-    def __init__(self, about: str, new_spool: Callable[[], Spool], wanted: Container[int]) -> None:
+    def __init__(
+        self, about: str, new_spool: Callable[[], Spool], wanted: Container[int], reader: FlagReader
+    ) -> None:
         self._new_spool = new_spool
+        self._reader = reader
         self._wanted = wanted
         self._open: Spool | None = None
         self._facts: dict[int, _Facts] = {}
@@ -153,10 +176,7 @@ class Gathered:
 
     def _take_fetch(self, uid: int, item: responses.Fetch) -> Message | None:
         facts = self._facts.setdefault(uid, _Facts())
-        if item.flags is not None:
-            facts.flags = make_flags(item.flags)
-        facts.date = item.internal_date or facts.date
-        facts.size = item.size if item.size is not None else facts.size
+        facts.learn(item, self._reader)
         if "" in item.bodies:
             facts.said = True
             self._take_body(facts, item.bodies[""])
@@ -255,7 +275,8 @@ class Looks:
     `answered`: all whose flags and size were told; those of them that have a date are `found`.
     """
 
-    def __init__(self, validity: int) -> None:
+    def __init__(self, validity: int, reader: FlagReader) -> None:
+        self._reader = reader
         self.found: dict[Ref, Look] = {}
         self.answered: set[Ref] = set()
         self._validity = validity
@@ -266,10 +287,7 @@ class Looks:
         if item.uid is None or item.uid in self.answered:
             return
         facts = self._facts.setdefault(item.uid, _Facts())
-        if item.flags is not None:
-            facts.flags = make_flags(item.flags)
-        facts.date = item.internal_date or facts.date
-        facts.size = item.size if item.size is not None else facts.size
+        facts.learn(item, self._reader)
         if facts.flags is None or facts.size is None:
             return
         self.answered.add(item.uid)

@@ -37,10 +37,12 @@ from mailtwin.stores.base import (
     Mailbox,
     Message,
     Observation,
+    Outcome,
     Spool,
 )
-from mailtwin.stores.imap_bodies import EPOCH, FlagList, Gathered, Identities, Looks, Unasked
+from mailtwin.stores.imap_bodies import EPOCH, FlagList, FlagReader, Gathered, Identities, Looks, Unasked
 from mailtwin.stores.imap_delivery import ImapDelivery
+from mailtwin.stores.imap_within import EmailIds, copy_to, id_attribute
 
 LISTINGS_MAX = 2
 """How often a mailbox is listed until the answer is complete."""
@@ -63,9 +65,12 @@ class OpenAccount(Protocol):
     def session(self) -> Session:
         """The open session. Raises UnreachableError."""
 
+    async def spell(self, name: MailboxName) -> str:
+        """How the server spells `name`. Raises MailboxError when it cannot."""
+
 
 class ImapMailbox(Mailbox):
-    """A selected mailbox."""
+    """A selected mailbox. `vocabulary_of` and `flag_reader` say what it can hold and how that is read."""
 
     def __init__(self, store: OpenAccount, name: MailboxName, spelling: str) -> None:
         self.name = name
@@ -94,6 +99,17 @@ class ImapMailbox(Mailbox):
         self._counted = counts and answer.complete
         await self._pay_marks()
         self._fresh = True
+
+    def flag_reader(self) -> FlagReader:
+        """How the flags of its messages are told, for one command."""
+        return FlagReader()
+
+    def vocabulary_of(self, permanent_flags: Iterable[str] | None) -> Vocabulary:
+        """What it keeps (RFC 9051, section 7.1: without PERMANENTFLAGS, everything)."""
+        if permanent_flags is None:
+            return Vocabulary()
+        names = list(permanent_flags)
+        return Vocabulary(make_flags(names), "\\*" in names)
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -124,7 +140,7 @@ class ImapMailbox(Mailbox):
             validity=str(self.validity),
             coverage=self._coverage(flags) if complete else UidSet(),
             uid_next=uid_next,
-            vocabulary=vocabulary_of(opened.permanent_flags),
+            vocabulary=self.vocabulary_of(opened.permanent_flags),
         )
         return Observation(listing, cursor if listing.complete else None)
 
@@ -133,7 +149,15 @@ class ImapMailbox(Mailbox):
         """What the session knows of this mailbox while it is selected."""
         selected = self.session.state.selected
         assert selected is not None
+        assert selected.name == self.spelling, "another mailbox was opened meanwhile"
         return selected
+
+    @property
+    def _in_this_mailbox(self) -> Session:
+        """The session, for commands about messages: a UID says nothing without its mailbox."""
+        session, selected = self.session, self.session.state.selected
+        assert selected is None or selected.name == self.spelling, "another mailbox was opened meanwhile"
+        return session
 
     def _cursor(self) -> str | None:
         selected = self._selected
@@ -152,8 +176,9 @@ class ImapMailbox(Mailbox):
         if self._selected.exists == 0:
             # Empty only if the server said so: an EXISTS that is missing or was not understood is no zero.
             return {}, self._counted
-        listing = FlagList(self._about, self._exists)
-        answer = await self._each(c.Fetch(OpenRange(1), ("UID", "FLAGS")), listing.take)
+        reader = self.flag_reader()
+        listing = FlagList(self._about, self._exists, reader)
+        answer = await self._each(c.Fetch(OpenRange(1), ("UID", *reader.attributes)), listing.take)
         error = answer.error(self.session.endpoint.host, mailbox=self.spelling)
         if error is not None:
             raise error
@@ -183,8 +208,9 @@ class ImapMailbox(Mailbox):
     async def look(self, refs: Sequence[Ref]) -> Mapping[Ref, Look]:
         """Flags, dates and sizes. The stamp is the numbering and the size: bytes under a UID never change."""
         selected = self._selected
-        looks = Looks(selected.uid_validity or 0)
-        attributes = ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE")
+        reader = self.flag_reader()
+        looks = Looks(selected.uid_validity or 0, reader)
+        attributes = ("UID", *reader.attributes, "INTERNALDATE", "RFC822.SIZE")
         async for command in self._in_portions(refs, looks.answered, attributes):
             await self._each(command, looks.take)
         return looks.found
@@ -213,6 +239,25 @@ class ImapMailbox(Mailbox):
         flags, complete = await self._list_flags()
         return refs & flags.keys() if complete else refs
 
+    async def email_ids(self, refs: Sequence[Ref]) -> Mapping[Ref, str]:
+        """X-GM-MSGID, or EMAILID (RFC 8474)."""
+        attribute = id_attribute(self.session)
+        if attribute is None:
+            return {}
+        gathered = EmailIds(attribute)
+        for command in self._split(uid_set(refs), lambda part: c.Fetch(part, ("UID", attribute))):
+            await self._each(command, gathered.take)
+        return gathered.found
+
+    async def copy_to(
+        self, name: MailboxName, refs: Sequence[Ref], validity: str, into: str
+    ) -> list[Outcome]:
+        """UID COPY."""
+        spelling = await self.store.spell(name)
+        if str(self._selected.uid_validity or 0) != validity:
+            raise MailboxError(f"{self.spelling} was numbered anew; nothing is copied from it")
+        return await copy_to(self._in_this_mailbox, spelling, refs, into)
+
     def _coverage(self, flags: Mapping[int, Flags]) -> UidSet | None:
         """What a complete listing covers: everything (None), or what lies above the lower edge of a window."""
         window = window_of(self.session.state.capabilities)
@@ -229,7 +274,7 @@ class ImapMailbox(Mailbox):
         pause.
         """
         unasked = Unasked(self._about)
-        async with aclosing(self.session.stream(command)) as answers:
+        async with aclosing(self._in_this_mailbox.stream(command)) as answers:
             async for item in answers:
                 if isinstance(item, responses.Fetch):
                     take(item)
@@ -252,7 +297,7 @@ class ImapMailbox(Mailbox):
         """`BODY.PEEK[]` of many messages per command, each body into its spool as it comes (rule R13)."""
         done: set[Ref] = set()
         failed: dict[Ref, Message] = {}
-        attributes = ("UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODY.PEEK[]")
+        attributes = ("UID", *self.flag_reader().attributes, "INTERNALDATE", "RFC822.SIZE", "BODY.PEEK[]")
         async for command in self._in_portions(refs, done, attributes):
             async with aclosing(self._stream(command, spool)) as messages:
                 async for message in messages:
@@ -269,9 +314,9 @@ class ImapMailbox(Mailbox):
 
     async def _stream(self, command: c.Fetch, spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
         """The answer to one FETCH of bodies, refused or not, put together message by message."""
-        gathered = Gathered(self._about, spool, command.uids)
+        gathered = Gathered(self._about, spool, command.uids, self.flag_reader())
         try:
-            async with aclosing(self.session.stream(command)) as answers:
+            async with aclosing(self._in_this_mailbox.stream(command)) as answers:
                 async for item in answers:
                     if isinstance(item, Result):
                         self._heed(item)
@@ -289,7 +334,7 @@ class ImapMailbox(Mailbox):
 
     # --- changing ----------------------------------------------------------------------------------------------------
 
-    async def store_flags(self, changes: Sequence[FlagChange]) -> None:
+    async def store_flags(self, changes: Sequence[FlagChange]) -> Mapping[str, str]:
         """`UID STORE +FLAGS.SILENT` and `-FLAGS.SILENT`, grouped and pipelined."""
         commands: list[c.Command] = []
         for change in changes:
@@ -299,6 +344,7 @@ class ImapMailbox(Mailbox):
             if change.remove:
                 commands += self._split(uids, partial(c.Store, sign="-", flags=change.remove))
         await self._all_ok(commands, "change flags")
+        return {}
 
     async def remove(self, refs: Sequence[Ref]) -> None:
         """`\\Deleted` and UID EXPUNGE; where that is missing, announced and refused too, an EXPUNGE from which all
@@ -311,7 +357,7 @@ class ImapMailbox(Mailbox):
     async def _expunge_by_uid(self, mine: UidSet) -> bool:
         """Whether the server does UID EXPUNGE, as it announces; False: it refused, and the messages are marked."""
         commands: list[c.Command] = [*self._split(mine, _marking("+")), *self._split(mine, c.UidExpunge)]
-        results = await self.session.run_all(commands)
+        results = await self._in_this_mailbox.run_all(commands)
         for result in results:
             self._heed(result)
         expunges = [result for result in results if isinstance(result.command, c.UidExpunge)]
@@ -352,7 +398,7 @@ class ImapMailbox(Mailbox):
         self.store.owed_marks.pop(self.name, None)
 
     async def _all_ok(self, commands: Sequence[c.Command], what: str) -> None:
-        self._check(await self.session.run_all(commands), what)
+        self._check(await self._in_this_mailbox.run_all(commands), what)
 
     def _check(self, results: Sequence[Result], what: str) -> None:
         for result in results:
@@ -389,14 +435,6 @@ def portions(refs: Iterable[Ref], size: int) -> Iterator[UidSet]:
     uids = sorted(cast(Iterable[int], refs))
     for at in range(0, len(uids), size):
         yield UidSet.of(uids[at : at + size])
-
-
-def vocabulary_of(permanent_flags: Iterable[str] | None) -> Vocabulary:
-    """What the selected mailbox keeps (RFC 9051, section 7.1: without PERMANENTFLAGS, everything)."""
-    if permanent_flags is None:
-        return Vocabulary()
-    names = list(permanent_flags)
-    return Vocabulary(make_flags(names), "\\*" in names)
 
 
 def uid_set(refs: Iterable[Ref]) -> UidSet:

@@ -187,6 +187,11 @@ class MaildirStore(Store):
                 self._make(INBOX, self._layout.canonical(INBOX))
                 self._layout.folds = any(map(folds, self._layout.find().directories.values()))
 
+    def directory_of(self, name: MailboxName) -> Path | None:
+        """Where the mailbox lies, None when there is none. Blocks."""
+        with disk_errors(self.root, "look into"):
+            return self._layout.directory(name)
+
     def _require_no_other_layout(self) -> None:
         """A Maildir whose mailboxes lie otherwise than was said is neither missing nor new."""
         found = detect(self.root)
@@ -414,8 +419,9 @@ class MaildirMailbox(Mailbox):
         store = self._store
         return MaildirDelivery(self.directory, store.names, store.separator, store.durably)
 
-    async def store_flags(self, changes: Sequence[FlagChange]) -> None:
+    async def store_flags(self, changes: Sequence[FlagChange]) -> Mapping[str, str]:
         await off_loop(lambda: self._store_flags(changes))
+        return {}
 
     def _store_flags(self, changes: Sequence[FlagChange]) -> None:
         lookup = self._files.lookup()

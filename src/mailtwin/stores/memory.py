@@ -10,6 +10,7 @@ It is not the IMAP simulator: nothing here speaks a protocol. Read next: `mailtw
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,7 @@ from mailtwin.model import (
     make_flags,
 )
 from mailtwin.model.flags import EVERYTHING
+from mailtwin.model.labels import label_in
 from mailtwin.stores.base import (
     Delivery,
     FlagChange,
@@ -81,6 +83,8 @@ class Manners:
     pieces bodies arrive. `is_mute()`: whether it does not say who this message is, this time, when it is asked.
     `is_short()`: whether it breaks off in the middle of this listing. `empties`: a mailbox that is made anew
     while a session has it open seems empty to that session until it is listed again, where others end the session.
+    `email_ids`: whether it knows equal messages for the same. `unwelcome`: flags that it says it does not take, and
+    why. `labels`: messages carry labels, as the vocabulary says.
     """
 
     vocabulary: Vocabulary = EVERYTHING
@@ -94,6 +98,9 @@ class Manners:
     empties: bool = False
     refuses_with: type[MailtwinError] = MessageError
     limits: str = ""
+    unwelcome: Mapping[str, str] = field(default_factory=dict)
+    email_ids: bool = False
+    labels: bool = False
 
 
 def always(answer: Answer) -> Callable[[int], Answer]:
@@ -150,6 +157,7 @@ class _Account:
     stored: int = 0
     late: list[tuple[MailboxName, MemoryMessage]] = field(default_factory=list)
     location: str = ""
+    labels: set[MailboxName] = field(default_factory=set)
 
     def create(self, name: MailboxName) -> _Box:
         if name not in self.boxes:
@@ -188,6 +196,12 @@ class MemoryStore(Store):
     async def close(self) -> None:
         self._connected = False
 
+    copies_within = True
+
+    @property
+    def has_email_ids(self) -> bool:
+        return self.manners.email_ids
+
     def limits(self) -> str:
         return self.manners.limits
 
@@ -213,6 +227,36 @@ class MemoryStore(Store):
         if name.is_inbox:
             raise MailboxError("INBOX cannot be removed")
         self._account.boxes.pop(name, None)
+
+    async def labels(self) -> MailboxList | None:
+        self.require_connection()
+        if not self.manners.labels:
+            return None
+        return MailboxList({name: MailboxInfo(name) for name in sorted(self.label_names())})
+
+    async def create_label(self, name: MailboxName) -> None:
+        self.require_connection()
+        self._account.labels.add(name)
+
+    async def remove_label(self, name: MailboxName) -> None:
+        self.require_connection()
+        if name in self._carried():
+            raise MailboxError(f"the label {name} is not removed: {self.address} has messages that carry it")
+        self._account.labels.discard(name)
+
+    def label_names(self) -> set[MailboxName]:
+        """The labels there are now."""
+        return self._account.labels | self._carried()
+
+    def _carried(self) -> set[MailboxName]:
+        flags = {
+            flag
+            for box in self._account.boxes.values()
+            for each in box.messages.values()
+            for flag in each.flags
+        }
+        labels = [label for flag in flags if (label := label_in(flag)) is not None]
+        return {MailboxName.parse(label) for label in labels if not label.startswith("\\")}
 
     @asynccontextmanager
     async def open(self, name: MailboxName) -> AsyncIterator[MemoryMailbox]:
@@ -325,6 +369,14 @@ class MemoryStore(Store):
         """Someone creates a mailbox."""
         self._account.create(name).special_use = special_use
 
+    def user_label(self, name: MailboxName) -> None:
+        """Someone makes a label."""
+        self._account.labels.add(name)
+
+    def user_unlabel(self, name: MailboxName) -> None:
+        """Someone removes a label that no message carries."""
+        self._account.labels.discard(name)
+
     def user_remove_mailbox(self, name: MailboxName) -> None:
         """Someone removes a mailbox with all that is in it."""
         del self._account.boxes[name]
@@ -417,15 +469,37 @@ class MemoryMailbox(Mailbox):
                 body.write(view[at : at + self.store.manners.chunk_size])
             yield Message(uid, message.flags, message.date, body)
 
+    async def email_ids(self, refs: Sequence[Ref]) -> Mapping[Ref, str]:
+        if not self.store.has_email_ids:
+            return {}
+        return {uid: hashlib.sha256(message.data).hexdigest() for uid, message in self._present(refs)}
+
+    async def copy_to(
+        self, name: MailboxName, refs: Sequence[Ref], validity: str, into: str
+    ) -> list[Outcome]:
+        if validity != str(self._box().validity):
+            raise MailboxError(f"{self.name} was numbered anew")
+        held = dict(self._present(refs))
+        gone = MessageError("it is gone")
+        outcomes = [
+            self.store.append(name, held[ref]) if isinstance(ref, int) and ref in held else Refused(gone)
+            for ref in refs
+        ]
+        is_another = str(self.store.box(name).validity) != into
+        return [Unknown(True, True) if is_another and isinstance(o, Stored) else o for o in outcomes]
+
     def delivery(self) -> MemoryDelivery:
         return MemoryDelivery(self.store, self.name, self._box().uid_next)
 
-    async def store_flags(self, changes: Sequence[FlagChange]) -> None:
-        box, vocabulary = self._box(), self.store.manners.vocabulary
+    async def store_flags(self, changes: Sequence[FlagChange]) -> Mapping[str, str]:
+        box, vocabulary, unwelcome = self._box(), self.store.manners.vocabulary, self.store.manners.unwelcome
+        refused: dict[str, str] = {}
         for change in changes:
+            refused.update((flag, unwelcome[flag]) for flag in change.add if flag in unwelcome)
+            add = vocabulary.keep(make_flags(change.add - unwelcome.keys()))
             for uid, message in list(self._present(change.refs)):
-                flags = make_flags((message.flags | vocabulary.keep(change.add)) - change.remove)
-                box.put(uid, replace(message, flags=flags))
+                box.put(uid, replace(message, flags=make_flags((message.flags | add) - change.remove)))
+        return refused
 
     async def remove(self, refs: Sequence[Ref]) -> None:
         box = self._box()
@@ -465,7 +539,9 @@ class MemoryDelivery(Delivery):
     def stage(self, message: Message, flags: Flags) -> Target:
         data = b"".join(message.spool.chunks())
         date = message.date.replace(microsecond=0)
-        self._staged.append(MemoryMessage(data, self._store.manners.vocabulary.keep(flags), date))
+        manners = self._store.manners
+        kept = manners.vocabulary.keep(make_flags(flags - manners.unwelcome.keys()))
+        self._staged.append(MemoryMessage(data, kept, date))
         identity = message.spool.identity()
         message.spool.discard()
         return Target(ref=None, floor=self._floor, identity=identity)

@@ -55,6 +55,12 @@ class InterruptingStore(Store):
         self.store = store
         self.clock = clock
         self.address = store.address
+        self.copies_within = store.copies_within
+
+    @property
+    def has_email_ids(self) -> bool:
+        """See `Store`."""
+        return self.store.has_email_ids
 
     async def connect(self, *, create: bool) -> None:
         """See `Store`."""
@@ -88,6 +94,22 @@ class InterruptingStore(Store):
         await self.store.remove_mailbox(name)
         self.clock.step()
 
+    async def labels(self) -> MailboxList | None:
+        """See `Store`."""
+        return await self.store.labels()
+
+    async def create_label(self, name: MailboxName) -> None:
+        """See `Store`; an effect."""
+        self.clock.step()
+        await self.store.create_label(name)
+        self.clock.step()
+
+    async def remove_label(self, name: MailboxName) -> None:
+        """See `Store`; an effect."""
+        self.clock.step()
+        await self.store.remove_label(name)
+        self.clock.step()
+
     @asynccontextmanager
     async def open(self, name: MailboxName) -> AsyncIterator[Mailbox]:
         """See `Store`."""
@@ -118,15 +140,28 @@ class _InterruptingMailbox(Mailbox):
         finally:
             await messages.aclose()
 
+    async def email_ids(self, refs: Sequence[Ref]) -> Mapping[Ref, str]:
+        return await self.mailbox.email_ids(refs)
+
+    async def copy_to(
+        self, name: MailboxName, refs: Sequence[Ref], validity: str, into: str
+    ) -> list[Outcome]:
+        self.clock.step()
+        outcomes = await self.mailbox.copy_to(name, refs, validity, into)
+        self.clock.step()
+        return outcomes
+
     def delivery(self) -> Delivery:
         return _InterruptingDelivery(self.mailbox.delivery(), self.clock)
 
-    async def store_flags(self, changes: Sequence[FlagChange]) -> None:
+    async def store_flags(self, changes: Sequence[FlagChange]) -> Mapping[str, str]:
         # One change after the other, so that a run can also end between two of them.
+        refused: dict[str, str] = {}
         for change in changes:
             self.clock.step()
-            await self.mailbox.store_flags([change])
+            refused.update(await self.mailbox.store_flags([change]))
         self.clock.step()
+        return refused
 
     async def remove(self, refs: Sequence[Ref]) -> None:
         for ref in refs:

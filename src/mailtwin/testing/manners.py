@@ -4,7 +4,9 @@ What it is: `Manners`, read by `mailtwin.testing.simserver`. Each switch reprodu
 real server and that broke a real client; the evidence is in one line at the switch. No switch here makes the server
 break RFC 3501 unless its comment says so.
 
-What it is not: faults. Cutting a connection or refusing the n-th command is `mailtwin.testing.simfaults`.
+What it is not: faults, limits or settings. Cutting a connection or refusing the n-th command is
+`mailtwin.testing.simfaults`, budgets and pauses are `mailtwin.testing.simlimits`, and what the owner of an account with
+labels can choose is `mailtwin.testing.simlabels`. Whole providers are put together in `mailtwin.testing.providers`.
 
 A profile is a starting point, made to be varied::
 
@@ -29,6 +31,7 @@ __all__ = [
     "SILENT_APPEND",
     "LoginCapabilities",
     "Manners",
+    "Withheld",
 ]
 
 EXTENSIONS = (
@@ -48,6 +51,8 @@ EXTENSIONS = (
     "MOVE",
     "ESEARCH",
     "CONDSTORE",
+    "OBJECTID",
+    "X-GM-EXT-1",
 )
 """The capability names that the simulator can switch, in the order in which it announces them."""
 
@@ -63,22 +68,49 @@ class LoginCapabilities(Enum):
     """Nothing; the client has to ask: Courier, Exchange."""
 
 
+class Withheld(Enum):
+    """What FETCH makes of the body of a message that has a header field `X-Withheld`."""
+
+    NOTHING = "nothing"
+    """The body, as of any other message."""
+    NO_DATA = "no-data"
+    """OK, and not a word of the message: Exchange, for an item that it cannot render."""
+    NOTICE = "notice"
+    """A message about the failure in its place: Exchange."""
+    NO_LITERAL = "no-literal"
+    """All that was asked for but the body: iCloud."""
+    UNAVAILABLE = "unavailable"
+    """`NO [UNAVAILABLE]` for the whole command: Yahoo."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manners:
     """The switches. Names of extensions are those of `EXTENSIONS`; sizes are in bytes."""
 
-    extensions: frozenset[str] = frozenset(EXTENSIONS) - {"LITERAL-"}
+    extensions: frozenset[str] = frozenset(EXTENSIONS) - {"LITERAL-", "OBJECTID", "X-GM-EXT-1"}
     """What the server can do. A command or option of an extension that is not here gets BAD (Exchange, Strato)."""
     late: frozenset[str] = frozenset()
     """Announced only after authentication: Gmail and Proton Bridge announce UIDPLUS and MOVE so."""
     unannounced: frozenset[str] = frozenset()
     """Works, and is never announced: RFC 4315 codes from servers without UIDPLUS; SPECIAL-USE from Exchange."""
+    words_before: tuple[str, ...] = ()
+    """Capabilities announced before login that mean nothing here: Gmail's XLIST and XYZZY."""
+    words_after: tuple[str, ...] = ()
+    """The same after login: Yahoo's XYMHIGHESTMODSEQ."""
+    greeting: str = "mailtwin simulator ready"
+    """The text of the greeting."""
     greeting_capabilities: bool = True
     """The greeting carries `[CAPABILITY ...]` (Dovecot) or nothing (Gmail, Exchange)."""
     login_capabilities: LoginCapabilities = LoginCapabilities.CODE
     """How the capabilities after login are told."""
     mechanisms: tuple[str, ...] = ("PLAIN", "XOAUTH2")
     """SASL mechanisms, announced as `AUTH=...`. The simulator knows PLAIN and XOAUTH2."""
+    web_alert: bool = False
+    """A right password is refused, with an untagged `NO [WEBALERT link]` before it: Gmail, after an odd login."""
+    unconnected: bool = False
+    """Login is OK, and all that needs it is `BAD User is authenticated but not connected.`: Exchange, at times."""
+    silent_enable: bool = False
+    """ENABLE does it and sends no `* ENABLED`: iCloud."""
     login_needs_tls: bool = False
     """`LOGINDISABLED`, and LOGIN and PLAIN refused, until TLS is up: Exchange, most hosted Dovecots."""
 
@@ -89,6 +121,12 @@ class Manners:
     """COPYUID is returned by COPY and MOVE, independently of the announcement."""
     hides_new_mail: bool = False
     """New mail has no EXISTS and is invisible to SEARCH and FETCH until NOOP, CHECK, IDLE or SELECT: Gmail."""
+    check_tells: bool = True
+    """CHECK shows what `hides_new_mail`. False: only NOOP, IDLE and SELECT do, as clients of Gmail report."""
+    appends_with_bad: bool = False
+    """A message that is not taken is refused with `BAD Command Argument Error. 11`: Exchange."""
+    needs_final_crlf: bool = False
+    """APPEND of a message whose last line does not end is BAD: Yahoo."""
     append_limit: int | None = None
     """`APPENDLIMIT=n` (RFC 7889), refused with TOOBIG before the upload: Gmail 35651584, Yahoo 41697280."""
 
@@ -97,11 +135,49 @@ class Manners:
     prefix: str = ""
     """The personal namespace's prefix, ending in the separator: Courier's `INBOX.`."""
 
+    inbox_shown: str = "INBOX"
+    """How LIST spells INBOX: Yahoo's `Inbox`."""
+    unselectable: tuple[str, ...] = ()
+    """Mailboxes that are listed and cannot be selected: iCloud's `Notes`."""
+    window: int | None = None
+    """Only so many messages of a mailbox, the newest, are shown when it is selected or asked for: the folder size limit
+    of a Gmail account (1000, 2000, 5000, 10000), Yahoo's 10000. The others look as if they were gone."""
+    search_limit: int | None = None
+    """SEARCH finds at most so many, the newest: Yahoo."""
+    header_words: bool = False
+    """SEARCH of header fields and text finds whole words only, so no part of a Message-ID: Gmail."""
+    modseq_search_dies: bool = False
+    """`UID SEARCH RETURN (...) ... MODSEQ n` ends the session with `BYE System Error`: Gmail."""
+
+    preset_keywords: tuple[str, ...] = ()
+    """Keywords that every mailbox has: Gmail's `$NotPhishing`, and what others left there, such as `a]b`."""
     offers_keywords: bool = True
     r"""PERMANENTFLAGS has `\*`. Exchange has system flags only."""
     keeps_keywords: bool = True
     """False: keywords in STORE and APPEND are dropped and the answer is OK all the same: Exchange."""
 
+    raw_atoms: bool = False
+    """Flags may hold `]`, labels with blanks have no quotes in FETCH (against the ABNF): Gmail, for clients of old."""
+    repeats_attributes: bool = False
+    """Bodies come twice in one FETCH response: Gmail."""
+    size_error: int = 0
+    """RFC822.SIZE is wrong by so many bytes: Exchange, hMailServer."""
+    renders_anew: bool = False
+    """Messages are stored as the server would write them, headers unfolded and line ends made CRLF: Exchange."""
+    withholds: Withheld = Withheld.NOTHING
+    """What becomes of bodies that the server cannot hand out."""
+    odd_dates: bool = False
+    """INTERNALDATE is `00-Jan-0000 00:00:00 +0000`: Yahoo, Domino."""
+    modseq_unasked: bool = False
+    """SELECT tells a HIGHESTMODSEQ where CONDSTORE is not announced: Yahoo."""
+    odd_copyuid: bool = False
+    """COPYUID of nothing has empty sets, and that of MOVE comes as `* [COPYUID ...]`: Exchange."""
+    trailing_spaces: bool = False
+    """STATUS and SEARCH responses end in a space: Exchange, Yahoo."""
+    exists_before_plus: bool = False
+    """Untagged EXISTS comes before the `+` of IDLE: Exchange."""
+    bad_text: str | None = None
+    """The text of every BAD, which hides what was wrong: Exchange's `Command Argument Error. 12`."""
     split_fetch: bool = False
     """One FETCH response per item, several per message (RFC 3501 section 7.4.2 allows it): Gmail."""
     uid_last: bool = False
@@ -137,6 +213,10 @@ class Manners:
             )
         if self.prefix and not self.prefix.endswith(self.separator):
             raise ValueError(f"prefix must end in the separator {self.separator!r}: {self.prefix!r}")
+        for field in ("window", "search_limit", "append_limit"):
+            number = getattr(self, field)
+            if number is not None and number < 1:
+                raise ValueError(f"{field} must be at least 1, or None for no limit")
         if not 0 <= self.chatter_percent <= 90:
             raise ValueError("chatter_percent must be within 0 and 90")
 
@@ -155,14 +235,14 @@ class Manners:
         )
 
     def announced(self, *, authenticated: bool) -> list[str]:
-        """The announced extensions in this state (without IMAP4rev1, STARTTLS and AUTH=)."""
+        """The announced extensions and words in this state (without IMAP4rev1, STARTTLS and AUTH=)."""
         hidden = self.unannounced if authenticated else self.unannounced | self.late
         names = [name for name in EXTENSIONS if name in self.extensions and name not in hidden]
         if authenticated:
             names = [name for name in names if name != "SASL-IR"]
             if self.append_limit is not None:
                 names.append(f"APPENDLIMIT={self.append_limit}")
-        return names
+        return names + list(self.words_after if authenticated else self.words_before)
 
 
 PLAIN = Manners()
@@ -181,7 +261,7 @@ BARE = Manners(
 """RFC 3501 alone, no extension at all; everything that a client wants has to be worked out from the base protocol."""
 
 GMAIL_MANNERS = Manners(
-    extensions=frozenset(EXTENSIONS) - {"LITERAL+"},
+    extensions=PLAIN.extensions - {"LITERAL+"} | {"LITERAL-"},
     late=frozenset(
         {"ENABLE", "MOVE", "CONDSTORE", "ESEARCH", "LIST-EXTENDED", "LIST-STATUS", "LITERAL-", "SPECIAL-USE"}
     ),

@@ -1,4 +1,4 @@
-"""FETCH and UID FETCH of a simulated server (RFC 3501 section 6.4.5, RFC 7162 section 3.1.4).
+"""FETCH and UID FETCH of a simulated server (RFC 3501 section 6.4.5, RFC 7162 section 3.1.4, RFC 8474 section 5).
 
 Not there: ENVELOPE, BODYSTRUCTURE and sections of MIME parts; a client that asks for them gets BAD.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from mailtwin.testing.manners import Manners, Withheld
+from mailtwin.testing.simgmail import FETCH_ITEMS
 from mailtwin.testing.simmail import SimMessage
 from mailtwin.testing.simmime import header_fields, split_message
 from mailtwin.testing.simparse import BadCommand, Cursor, format_datetime, string
@@ -26,6 +28,8 @@ class _Item:
     name: str
     render: Callable[[View, SimMessage], bytes]
     marks_seen: bool = False
+    is_body: bool = False
+    """The message or its text, which a server may be unable to hand out."""
 
 
 def _uid(_view: View, message: SimMessage) -> bytes:
@@ -40,12 +44,24 @@ def _date(_view: View, message: SimMessage) -> bytes:
     return b"INTERNALDATE " + format_datetime(message.date)
 
 
-def _size(_view: View, message: SimMessage) -> bytes:
-    return b"RFC822.SIZE %d" % len(message.body)
+def _no_date(_view: View, _message: SimMessage) -> bytes:
+    return b'INTERNALDATE "00-Jan-0000 00:00:00 +0000"'
+
+
+def _size(error: int, _view: View, message: SimMessage) -> bytes:
+    return b"RFC822.SIZE %d" % max(0, len(message.body) + error)
 
 
 def _modseq(_view: View, message: SimMessage) -> bytes:
     return b"MODSEQ (%d)" % message.modseq
+
+
+def _email_id(_view: View, message: SimMessage) -> bytes:
+    return b"EMAILID (M%d)" % message.email_id
+
+
+def _thread_id(_view: View, message: SimMessage) -> bytes:
+    return b"THREADID (T%d)" % message.thread_id if message.thread_id else b"THREADID NIL"
 
 
 _UID = _Item("UID", _uid)
@@ -53,8 +69,21 @@ _FLAGS = _Item("FLAGS", _flags)
 _MODSEQ = _Item("MODSEQ", _modseq)
 _SIMPLE = {
     item.name: item
-    for item in (_UID, _FLAGS, _MODSEQ, _Item("INTERNALDATE", _date), _Item("RFC822.SIZE", _size))
+    for item in (_UID, _FLAGS, _MODSEQ, _Item("EMAILID", _email_id), _Item("THREADID", _thread_id))
 }
+_ITEM_NEEDS = {"MODSEQ": "CONDSTORE", "EMAILID": "OBJECTID", "THREADID": "OBJECTID"} | dict.fromkeys(
+    FETCH_ITEMS, "X-GM-EXT-1"
+)
+
+
+def _simple_item(name: str, manners: Manners) -> _Item | None:
+    if name == "INTERNALDATE":
+        return _Item(name, _no_date if manners.odd_dates else _date)
+    if name == "RFC822.SIZE":
+        return _Item(name, partial(_size, manners.size_error))
+    if name in FETCH_ITEMS:
+        return _Item(name, FETCH_ITEMS[name](manners.raw_atoms))
+    return _SIMPLE.get(name)
 
 
 def select_uids(session: Session, args: Cursor, *, by_uid: bool) -> list[int]:
@@ -85,7 +114,7 @@ async def _fetch(session: Session, args: Cursor, *, by_uid: bool) -> Reply:
         if message is None:
             missing = True
         elif since is None or message.modseq > since:
-            _answer(session, message, items)
+            _answer_or_withhold(session, message, items)
             if session.wire.is_full:
                 await session.wire.flush()
     if missing and not by_uid:
@@ -94,15 +123,43 @@ async def _fetch(session: Session, args: Cursor, *, by_uid: bool) -> Reply:
     return Reply("Fetched")
 
 
+def _answer_or_withhold(session: Session, message: SimMessage, items: list[_Item]) -> None:
+    how = session.manners.withholds
+    bodies = [item for item in items if item.is_body]
+    if how is Withheld.NOTHING or not bodies or not _is_withheld(message):
+        _answer(session, message, items)
+    elif how is Withheld.UNAVAILABLE:
+        raise Refused("UID FETCH Server error - Please try again later", "UNAVAILABLE")
+    elif how is Withheld.NOTICE:
+        _answer(session, replace(message, body=_notice(message)), items)
+    elif how is Withheld.NO_LITERAL:
+        _answer(session, message, [item for item in items if item not in bodies])
+
+
+def _is_withheld(message: SimMessage) -> bool:
+    return any(name == b"x-withheld" for name, _ in header_fields(message.body))
+
+
+def _notice(message: SimMessage) -> bytes:
+    words = b"Retrieval using the IMAP4 protocol failed for the following message: %d" % message.uid
+    return b"Subject: " + words + b"\r\n\r\nThe server couldn't retrieve the message.\r\n"
+
+
 def _answer(session: Session, message: SimMessage, items: list[_Item]) -> None:
     view = session.require_view()
     if any(item.marks_seen for item in items) and not view.read_only and "\\Seen" not in message.flags:
-        message = view.mailbox.set_flags(message.uid, message.flags | {"\\Seen"})
+        seen = view.mailbox.set_flags(message.uid, message.flags | {"\\Seen"})
+        message = replace(seen, body=message.body)
         if _FLAGS not in items:
             items = [*items, _FLAGS]
     if _FLAGS in items:
         view.told_flags(message.uid)
-    parts = [item.render(view, message) for item in items if item is not _UID]
+    parts = [
+        part
+        for item in items
+        if item is not _UID
+        for part in [item.render(view, message)] * (1 + (item.is_body and session.manners.repeats_attributes))
+    ]
     uid = _uid(view, message) if _UID in items else None
     head = b"%d FETCH (" % (view.seq(message.uid) or 0)
     pieces = [[part] for part in parts] if session.manners.split_fetch and parts else [parts]
@@ -126,7 +183,8 @@ def _parse_items(session: Session, args: Cursor) -> list[_Item]:
     if args.peek(b"("):
         items = args.parenthesised(lambda: _parse_item(session, args))
     elif args.skip(b"FAST"):
-        return [_FLAGS, _SIMPLE["INTERNALDATE"], _SIMPLE["RFC822.SIZE"]]
+        names = ("FLAGS", "INTERNALDATE", "RFC822.SIZE")
+        items = [item for name in names if (item := _simple_item(name, session.manners))]
     else:
         items = [_parse_item(session, args)]
     return items
@@ -134,10 +192,11 @@ def _parse_items(session: Session, args: Cursor) -> list[_Item]:
 
 def _parse_item(session: Session, args: Cursor) -> _Item:
     name = args.word()
-    if name == "MODSEQ":
-        session.require("CONDSTORE", name)
-    if name in _SIMPLE:
-        return _SIMPLE[name]
+    if name in _ITEM_NEEDS:
+        session.require(_ITEM_NEEDS[name], name)
+    simple = _simple_item(name, session.manners)
+    if simple is not None:
+        return simple
     whole: dict[str, tuple[_Section, bool]] = {
         "RFC822": (_whole, True),
         "RFC822.HEADER": (_header, False),
@@ -145,7 +204,8 @@ def _parse_item(session: Session, args: Cursor) -> _Item:
     }
     if name in whole:
         section, marks_seen = whole[name]
-        return _Item(name, partial(_render_section, name.encode("ascii"), section, None), marks_seen)
+        render = partial(_render_section, name.encode("ascii"), section, None)
+        return _Item(name, render, marks_seen, is_body=section is not _header)
     if name in ("BODY", "BODY.PEEK") and args.peek(b"["):
         return _parse_body(args, marks_seen=name == "BODY")
     raise BadCommand(f"Unknown FETCH item {name}")
@@ -182,7 +242,8 @@ def _parse_body(args: Cursor, *, marks_seen: bool) -> _Item:
         extent = (start, args.number())
         args.expect(b">")
         label += b"<%d>" % start
-    return _Item("BODY", partial(_render_section, label, section, extent), marks_seen)
+    render = partial(_render_section, label, section, extent)
+    return _Item("BODY", render, marks_seen, is_body=section in (_whole, _text))
 
 
 def _parse_section(args: Cursor) -> tuple[_Section, bytes]:

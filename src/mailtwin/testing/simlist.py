@@ -6,7 +6,7 @@ RFC 3501 sections 6.3.8 to 6.3.10, RFC 2342 (NAMESPACE), RFC 5258 (LIST-EXTENDED
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mailtwin.testing.simmail import SimMailbox
@@ -17,6 +17,7 @@ from mailtwin.testing.simsession import Command, Needs, Reply, Session
 __all__ = ["COMMANDS"]
 
 _SELECTION = {"SUBSCRIBED", "SPECIAL-USE", "REMOTE", "RECURSIVEMATCH"}
+_ITEM_NEEDS = {"HIGHESTMODSEQ": "CONDSTORE", "MAILBOXID": "OBJECTID"}
 _RETURNS = {"SUBSCRIBED", "SPECIAL-USE", "CHILDREN"}
 
 
@@ -55,9 +56,10 @@ def _list(session: Session, args: Cursor) -> Reply:
     with_subscribed = "SUBSCRIBED" in request.only + request.returns
     for entry in _matching(session, request):
         attributes = _attributes(session, entry, with_subscribed=with_subscribed)
-        session.answer(_line("LIST", attributes, session.names.separator, entry.shown))
+        shown = _spelled(session, entry.shown)
+        session.answer(_line("LIST", attributes, session.names.separator, shown))
         if request.status and entry.mailbox is not None:
-            session.answer(_status_line(session, encode_mutf7(entry.shown), entry.mailbox, request.status))
+            session.answer(_status_line(session, encode_mutf7(shown), entry.mailbox, request.status))
     return Reply("Mailboxes listed")
 
 
@@ -69,7 +71,7 @@ def _lsub(session: Session, args: Cursor) -> Reply:
     args.end()
     request = _Request([_pattern(reference + pattern)], ["SUBSCRIBED"], [], [])
     for entry in _matching(session, request):
-        session.answer(_line("LSUB", [], session.names.separator, entry.shown))
+        session.answer(_line("LSUB", [], session.names.separator, _spelled(session, entry.shown)))
     return Reply("Subscriptions listed")
 
 
@@ -89,7 +91,8 @@ def _parse_list(session: Session, args: Cursor) -> _Request:
         raw = [args.list_mailbox()]
     request.patterns = [_pattern(reference + pattern) if pattern else "" for pattern in raw]
     if args.skip(b" "):
-        session.require("LIST-EXTENDED", "RETURN")
+        if not session.manners.has("LIST-STATUS"):
+            session.require("LIST-EXTENDED", "RETURN")
         args.expect(b"RETURN ")
         args.parenthesised(lambda: _parse_return(session, args, request), empty=True)
     args.end()
@@ -104,6 +107,7 @@ def _parse_return(session: Session, args: Cursor, request: _Request) -> None:
         args.sp()
         request.status = _status_items(session, args)
     else:
+        session.require("LIST-EXTENDED", option)
         request.returns.append(option)
 
 
@@ -166,6 +170,10 @@ def _attributes(session: Session, entry: _Entry, *, with_subscribed: bool) -> li
     return attributes
 
 
+def _spelled(session: Session, shown: str) -> str:
+    return session.manners.inbox_shown if shown == "INBOX" else shown
+
+
 def _line(kind: str, attributes: list[str], separator: str, shown: str) -> bytes:
     head = f"{kind} ({' '.join(attributes)}) ".encode("ascii")
     return head + quote(separator.encode("ascii")) + b" " + string(encode_mutf7(shown))
@@ -185,8 +193,8 @@ def _status(session: Session, args: Cursor) -> Reply:
 def _status_items(session: Session, args: Cursor) -> list[str]:
     items = args.parenthesised(args.word)
     for item in items:
-        if item == "HIGHESTMODSEQ":
-            session.require("CONDSTORE", item)
+        if item in _ITEM_NEEDS:
+            session.require(_ITEM_NEEDS[item], item)
         elif item not in ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN"):
             raise BadCommand(f"Unknown STATUS item {item}")
     return items
@@ -195,20 +203,23 @@ def _status_items(session: Session, args: Cursor) -> list[str]:
 def _status_line(session: Session, name: bytes, mailbox: SimMailbox, items: list[str]) -> bytes:
     if "HIGHESTMODSEQ" in items:
         session.enable_condstore()
-    values = [f"{item} {_status_value(mailbox, item)}" for item in items]
-    return b"STATUS " + string(name) + f" ({' '.join(values)})".encode("ascii")
+    values = [f"{item} {_status_value(mailbox, item, session.manners.window)}" for item in items]
+    end = " " if session.manners.trailing_spaces else ""
+    return b"STATUS " + string(name) + f" ({' '.join(values)}){end}".encode("ascii")
 
 
-def _status_value(mailbox: SimMailbox, item: str) -> int:
-    if item == "MESSAGES":
-        return len(mailbox)
-    if item == "RECENT":
-        return sum(1 for uid in mailbox.uids() if uid >= mailbox.recent_from)
-    if item == "UNSEEN":
-        return sum(1 for message in mailbox if "\\Seen" not in message.flags)
-    if item == "UIDNEXT":
-        return mailbox.uid_next
-    return mailbox.uid_validity if item == "UIDVALIDITY" else mailbox.highest_modseq
+def _status_value(mailbox: SimMailbox, item: str, window: int | None) -> int | str:
+    shown = mailbox.uids()[-(window or 0) :]
+    values: dict[str, Callable[[], int | str]] = {
+        "MESSAGES": lambda: len(shown),
+        "RECENT": lambda: sum(1 for uid in shown if uid >= mailbox.recent_from),
+        "UNSEEN": lambda: sum(1 for uid in shown if "\\Seen" not in mailbox[uid].flags),
+        "UIDNEXT": lambda: mailbox.uid_next,
+        "UIDVALIDITY": lambda: mailbox.uid_validity,
+        "HIGHESTMODSEQ": lambda: mailbox.highest_modseq,
+        "MAILBOXID": lambda: f"(F{mailbox.mailbox_id})",
+    }
+    return values[item]()
 
 
 COMMANDS = {

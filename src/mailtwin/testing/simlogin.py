@@ -111,13 +111,13 @@ async def _xoauth2(session: Session, response: bytes) -> Reply:
     if session.login_disabled or account is None or account.token is None:
         right = False
     else:
-        right = scheme.lower() == "bearer" and token == account.token
+        right = scheme.lower() == "bearer" and token == account.token and account.token_is_good
     if not right:
         # The reason comes as a challenge, to which the client must answer before it gets the tagged NO.
         await session.ask(_OAUTH_ERROR)
         await session.wire.line()
         raise Refused("Invalid credentials", "AUTHENTICATIONFAILED")
-    return _welcome(session, user)
+    return _welcome(session, user, by_token=True)
 
 
 def _check_password(session: Session, user: bytes, password: bytes) -> Reply:
@@ -127,11 +127,18 @@ def _check_password(session: Session, user: bytes, password: bytes) -> Reply:
     account = session.setting.mail.accounts.get(name)
     if account is None or account.password.encode("utf-8") != password:
         raise Refused("Invalid credentials", "AUTHENTICATIONFAILED")
-    return _welcome(session, name)
+    return _welcome(session, name, by_token=False)
 
 
-def _welcome(session: Session, user: str) -> Reply:
-    session.account = session.setting.mail.accounts[user]
+def _welcome(session: Session, user: str, *, by_token: bool) -> Reply:
+    if session.manners.web_alert:
+        link = "WEBALERT https://accounts.example.com/signin/continue"
+        session.untagged(f"NO [{link}] Web login required.".encode("ascii"))
+        raise Refused("Please log in via your web browser (Failure)", "ALERT")
+    refusal = session.setting.meter.at_login(user)
+    if refusal is not None:
+        raise Refused(refusal.text, refusal.code)
+    session.logged_in(user, by_token=by_token)
     how = session.manners.login_capabilities
     if how is LoginCapabilities.UNTAGGED:
         session.untagged(session.capability_line().encode("ascii"))
@@ -147,7 +154,8 @@ def _enable(session: Session, args: Cursor) -> Reply:
     enabled = [name for name in names if name == "CONDSTORE" and session.manners.has(name)]
     if enabled:
         session.enable_condstore()
-    session.untagged(" ".join(["ENABLED", *enabled]).encode("ascii"))
+    if not session.manners.silent_enable:
+        session.untagged(" ".join(["ENABLED", *enabled]).encode("ascii"))
     return Reply("Enabled")
 
 

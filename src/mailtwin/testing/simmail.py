@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
+from itertools import count
 
 __all__ = ["SYSTEM_FLAGS", "Change", "SimAccount", "SimMail", "SimMailbox", "SimMessage"]
 
@@ -43,22 +44,29 @@ Listener = Callable[[Change, int], None]
 
 @dataclass(frozen=True, slots=True)
 class SimMessage:
-    """One stored message. A change of flags makes a new value."""
+    """One stored message. A change of flags makes a new value.
+
+    `email_id` is the same for all copies of a message in an account (RFC 8474 section 5.1). `thread_id` is 0 and
+    `labels` are empty but in an account of `mailtwin.testing.simlabels`.
+    """
 
     uid: int
     flags: frozenset[str]
     date: datetime
     modseq: int
     body: bytes
+    email_id: int
+    thread_id: int = 0
+    labels: frozenset[str] = frozenset()
 
 
 class SimMailbox:
     """A mailbox: messages by UID, in order, and the counters of RFC 3501 and RFC 7162."""
 
-    def __init__(
-        self, uid_validity: int, clock: Callable[[], datetime], special_use: str | None = None
-    ) -> None:
-        self.uid_validity = uid_validity
+    def __init__(self, mail: SimMail, special_use: str | None = None) -> None:
+        self.uid_validity = mail.next_uid_validity()
+        self.mailbox_id = self.uid_validity
+        """The number in MAILBOXID (RFC 8474): the same for ever, also under another name or numbering."""
         self.special_use = special_use
         self.uid_next = 1
         self.highest_modseq = 1
@@ -67,7 +75,7 @@ class SimMailbox:
         self.keywords: dict[str, str] = {}
         self.listeners: list[Listener] = []
         self._messages: dict[int, SimMessage] = {}
-        self._clock = clock
+        self._mail = mail
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -96,12 +104,20 @@ class SimMailbox:
 
     def append(self, body: bytes, flags: Iterable[str] = (), date: datetime | None = None) -> int:
         """Add a message and return its UID. Without a date, the clock's."""
-        uid = self.uid_next
-        self.uid_next += 1
         known = self._spell(flags)
-        self._messages[uid] = SimMessage(uid, known, date or self._clock(), self._tick(), body)
-        self._tell(Change.ADDED, uid)
-        return uid
+        return self._put(
+            SimMessage(0, known, date or self._mail.clock(), 0, body, self._mail.next_email_id())
+        )
+
+    def copy(self, message: SimMessage) -> int:
+        """Add a copy of a message of this or another mailbox of the account, and return its UID."""
+        return self._put(replace(message, flags=self._spell(message.flags)))
+
+    def move(self, uid: int, target: SimMailbox) -> int:
+        """Have a message in `target` instead of here, and return its UID there."""
+        new = target.copy(self._messages[uid])
+        self.remove(uid)
+        return new
 
     def set_flags(self, uid: int, flags: Iterable[str]) -> SimMessage:
         """Replace the flags. Equal flags change nothing, the modification sequence included."""
@@ -114,8 +130,12 @@ class SimMailbox:
         self._tell(Change.REFLAGGED, uid)
         return new
 
+    def expunge(self, uid: int) -> None:
+        r"""What EXPUNGE and CLOSE do to a message marked `\Deleted`."""
+        self.remove(uid)
+
     def remove(self, uid: int) -> None:
-        """Expunge a message, whatever its flags."""
+        """Take a message out of the mailbox, whatever its flags."""
         del self._messages[uid]
         self._tick()
         self._tell(Change.REMOVED, uid)
@@ -134,6 +154,14 @@ class SimMailbox:
         }
         self.uid_next = len(old) + 1
         self.recent_from = self.uid_next
+
+    def _put(self, message: SimMessage) -> int:
+        """Store a message under the next UID and modification sequence."""
+        uid = self.uid_next
+        self.uid_next += 1
+        self._messages[uid] = replace(message, uid=uid, modseq=self._tick())
+        self._tell(Change.ADDED, uid)
+        return uid
 
     def _tick(self) -> int:
         self.highest_modseq += 1
@@ -161,9 +189,16 @@ class SimAccount:
     def __init__(self, mail: SimMail, password: str, token: str | None) -> None:
         self.password = password
         self.token = token
+        self.token_ends: datetime | None = None
+        """From when on the token is worth nothing, by the clock of the mail."""
         self.subscriptions: set[str] = {"INBOX"}
         self._mail = mail
-        self._mailboxes: dict[str, SimMailbox] = {"INBOX": mail.new_mailbox()}
+        self._mailboxes: dict[str, SimMailbox] = {"INBOX": self._new_mailbox("INBOX", None)}
+
+    @property
+    def token_is_good(self) -> bool:
+        """There is a token, and its time is not over."""
+        return self.token is not None and (self.token_ends is None or self._mail.clock() < self.token_ends)
 
     def __getitem__(self, name: str) -> SimMailbox:
         return self._mailboxes[spell_inbox(name)]
@@ -186,7 +221,7 @@ class SimAccount:
             raise ValueError("Mailbox already exists")
         if not all(name.split("/")):
             raise ValueError("A level of the mailbox name is empty")
-        mailbox = self._mail.new_mailbox(special_use)
+        mailbox = self._new_mailbox(name, special_use)
         self._mailboxes[name] = mailbox
         return mailbox
 
@@ -220,16 +255,25 @@ class SimAccount:
         for name, target in moved.items():
             self._mailboxes[target] = self._mailboxes.pop(name)
 
+    def size(self) -> int:
+        """The bytes of all messages, copies of one message counted once."""
+        sizes = {
+            message.email_id: len(message.body) for mailbox in self._mailboxes.values() for message in mailbox
+        }
+        return sum(sizes.values())
+
     def has_children(self, name: str) -> bool:
         """Whether a mailbox exists below this name."""
         return any(other.startswith(name + "/") for other in self._mailboxes)
+
+    def _new_mailbox(self, name: str, special_use: str | None) -> SimMailbox:  # noqa: ARG002 - for other kinds
+        return SimMailbox(self._mail, special_use)
 
     def _empty_inbox_into(self, new: str) -> None:
         target = self.create(new)
         inbox = self._mailboxes["INBOX"]
         for message in inbox:
-            target.append(message.body, message.flags, message.date)
-            inbox.remove(message.uid)
+            inbox.move(message.uid, target)
 
 
 class SimMail:
@@ -239,19 +283,28 @@ class SimMail:
         self.clock = clock or (lambda: _EPOCH)
         self.accounts: dict[str, SimAccount] = {}
         self._uid_validity = uid_validity
+        self._email_ids = count(1_700_000_000_000_000_000)
 
     def add_account(self, name: str, password: str, token: str | None = None) -> SimAccount:
         """A new account with an INBOX. `token` is the OAuth token that XOAUTH2 takes."""
-        if name in self.accounts:
-            raise ValueError(f"account {name!r} exists")
         account = SimAccount(self, password, token)
-        self.accounts[name] = account
+        self.add(name, account)
         return account
 
-    def new_mailbox(self, special_use: str | None = None) -> SimMailbox:
-        """An empty mailbox with a UIDVALIDITY never given before; `SimAccount.create` is what tests call."""
+    def add(self, name: str, account: SimAccount) -> None:
+        """Add an account made elsewhere, such as one of `mailtwin.testing.simlabels`."""
+        if name in self.accounts:
+            raise ValueError(f"account {name!r} exists")
+        self.accounts[name] = account
+
+    def next_uid_validity(self) -> int:
+        """A UIDVALIDITY never given before."""
         self._uid_validity += 1
-        return SimMailbox(self._uid_validity, self.clock, special_use)
+        return self._uid_validity
+
+    def next_email_id(self) -> int:
+        """A number for a message that nobody has seen before."""
+        return next(self._email_ids)
 
 
 def spell_inbox(name: str) -> str:

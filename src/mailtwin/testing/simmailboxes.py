@@ -11,7 +11,7 @@ from functools import partial
 
 from mailtwin.testing.simmail import SimAccount
 from mailtwin.testing.simparse import BadCommand, Cursor
-from mailtwin.testing.simsession import Command, Needs, Refused, Reply, Session
+from mailtwin.testing.simsession import Command, HangUp, Needs, Refused, Reply, Session
 from mailtwin.testing.simview import View
 
 __all__ = ["COMMANDS"]
@@ -28,9 +28,14 @@ def _open(session: Session, args: Cursor, *, read_only: bool) -> Reply:
         session.require("CONDSTORE", parameter)
     session.leave_mailbox()
     mailbox = session.mailbox_from(raw)
+    name, manners = session.name_from(raw), session.manners
+    if name in manners.unselectable:
+        raise Refused("Mailbox is not selectable", "CANNOT")
     if parameters:
         session.enable_condstore()
-    view = View(session.name_from(raw), mailbox, session.wake, read_only=read_only)
+    for keyword in manners.preset_keywords:
+        mailbox.keywords.setdefault(keyword.lower(), keyword)
+    view = View(name, mailbox, session.wake, read_only=read_only, window=manners.window)
     _describe(session, view)
     # Only now: chatter speaks of the selected mailbox, and the client cannot know it before its EXISTS.
     session.view = view
@@ -48,8 +53,10 @@ def _describe(session: Session, view: View) -> None:
     session.untagged_ok(f"PERMANENTFLAGS ({' '.join(session.permanent_flags(view))})", "Flags permitted")
     session.untagged_ok(f"UIDVALIDITY {mailbox.uid_validity}", "UIDs valid")
     session.untagged_ok(f"UIDNEXT {mailbox.uid_next}", "Predicted next UID")
-    if session.manners.has("CONDSTORE"):
+    if session.manners.has("CONDSTORE") or session.manners.modseq_unasked:
         session.untagged_ok(f"HIGHESTMODSEQ {mailbox.highest_modseq}", "Highest")
+    if session.manners.has("OBJECTID"):
+        session.untagged_ok(f"MAILBOXID (F{mailbox.mailbox_id})", "Ok")
 
 
 def _close(session: Session, args: Cursor) -> Reply:
@@ -58,7 +65,7 @@ def _close(session: Session, args: Cursor) -> Reply:
     if not view.read_only:
         for message in view.mailbox:
             if "\\Deleted" in message.flags:
-                view.mailbox.remove(message.uid)
+                view.mailbox.expunge(message.uid)
     session.leave_mailbox()
     return Reply("Closed")
 
@@ -86,10 +93,11 @@ def _create(session: Session, args: Cursor) -> Reply:
     account, name = _account_and_name(session, args)
     args.end()
     try:
-        account.create(name)
+        mailbox = account.create(name)
     except ValueError as bad:
         raise Refused(str(bad), "ALREADYEXISTS" if name in account else "CANNOT") from bad
-    return Reply("Created")
+    code = f"MAILBOXID (F{mailbox.mailbox_id})" if session.manners.has("OBJECTID") else None
+    return Reply("Created", code)
 
 
 def _delete(session: Session, args: Cursor) -> Reply:
@@ -139,7 +147,11 @@ async def _idle(session: Session, args: Cursor) -> Reply:
     args.end()
     changed = asyncio.Event()
     session.on_change = changed.set
+    if session.manners.exists_before_plus:
+        session.tell_changes(expunge=False, news=True)
     await session.ask("Idling")
+    limit_s = session.setting.meter.limits.idle_limit_s
+    end = None if limit_s is None else asyncio.get_running_loop().time() + limit_s
     done = asyncio.ensure_future(session.wire.line())
     try:
         while not done.done():
@@ -147,8 +159,13 @@ async def _idle(session: Session, args: Cursor) -> Reply:
             session.tell_changes(expunge=True, news=True)
             await session.wire.flush()
             waiting = asyncio.ensure_future(changed.wait())
-            await asyncio.wait({done, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            left_s = None if end is None else end - asyncio.get_running_loop().time()
+            ready, _ = await asyncio.wait(
+                {done, waiting}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED
+            )
             waiting.cancel()
+            if not ready:
+                raise HangUp("IDLE terminated: idle for too long")
     finally:
         session.on_change = _nothing
         done.cancel()

@@ -9,10 +9,12 @@ from __future__ import annotations
 from functools import partial
 
 from mailtwin.testing.simfetch import select_uids
+from mailtwin.testing.simgmail import labels_line, search_key, store_labels
 from mailtwin.testing.simmail import SYSTEM_FLAGS, SimMailbox, SimMessage
+from mailtwin.testing.simmime import render_anew
 from mailtwin.testing.simparse import BadCommand, Cursor, format_set
 from mailtwin.testing.simsearch import parse_keys
-from mailtwin.testing.simsession import Command, Needs, Refused, Reply, Session
+from mailtwin.testing.simsession import Command, HangUp, Needs, Refused, Reply, Session
 
 __all__ = ["COMMANDS"]
 
@@ -35,13 +37,27 @@ def _append(session: Session, args: Cursor) -> Reply:
     body = args.literal()
     args.end()
     mailbox = session.mailbox_from(raw, "TRYCREATE")
-    if not body:
-        raise Refused("An empty message is none", "CANNOT")
-    if b"\0" in body:
-        raise Refused("A literal cannot hold NUL", "CANNOT")
-    uid = mailbox.append(body, flags, date)
+    refusal = _refusal(session, body)
+    if refusal is not None:
+        return refusal
+    session.setting.meter.received(session.user, len(body))
+    uid = mailbox.append(render_anew(body) if session.manners.renders_anew else body, flags, date)
     code = f"APPENDUID {mailbox.uid_validity} {uid}" if session.manners.append_uid else None
     return Reply("Appended", code)
+
+
+def _refusal(session: Session, body: bytes) -> Reply | None:
+    """Why the server does not take this message."""
+    manners = session.manners
+    if not body or b"\0" in body:
+        if manners.appends_with_bad:
+            return Reply("Command Argument Error. 11", status="BAD")
+        return Reply("A message is not empty and holds no NUL", "CANNOT", "NO")
+    if manners.needs_final_crlf and not body.endswith(b"\r\n"):
+        return Reply("APPEND Message must end with CRLF", "CLIENTBUG", "BAD")
+    account = session.require_account()
+    judgement = session.setting.meter.at_append(session.user, len(body), account)
+    return None if judgement is None else Reply(judgement.text, judgement.code, judgement.status)
 
 
 def _keepable(session: Session, flags: list[str]) -> list[str]:
@@ -51,7 +67,8 @@ def _keepable(session: Session, flags: list[str]) -> list[str]:
             raise BadCommand(f"Flag {flag} cannot be set")
     if session.manners.keeps_keywords:
         return flags
-    return [flag for flag in flags if flag.startswith("\\")]
+    held = {keyword.lower() for keyword in session.manners.preset_keywords}
+    return [flag for flag in flags if flag.startswith("\\") or flag.lower() in held]
 
 
 def _store(session: Session, args: Cursor, *, by_uid: bool) -> Reply:
@@ -62,19 +79,26 @@ def _store(session: Session, args: Cursor, *, by_uid: bool) -> Reply:
     limit = _parse_unchanged_since(session, args)
     action = args.word()
     args.sp()
-    flags = _keepable(session, _parse_store_flags(args))
-    args.end()
     kind = action.removesuffix(".SILENT")
-    if kind not in ("FLAGS", "+FLAGS", "-FLAGS"):
-        raise BadCommand(f"Unknown STORE action {action}")
     if limit is not None:
         session.enable_condstore()
     present = [message for message in map(view.mailbox.get, uids) if message is not None]
     modified = {message.uid: None for message in present if limit is not None and message.modseq > limit}
-    for message in present:
-        if message.uid not in modified:
+    wanted = [message for message in present if message.uid not in modified]
+    if kind in ("FLAGS", "+FLAGS", "-FLAGS"):
+        flags = _keepable(session, _parse_store_flags(args))
+        args.end()
+        for message in wanted:
             _store_one(session, message, kind, flags)
             _tell_store(session, message.uid, silent=kind != action, by_uid=by_uid)
+    elif kind in ("X-GM-LABELS", "+X-GM-LABELS", "-X-GM-LABELS"):
+        session.require("X-GM-EXT-1", kind)
+        store_labels(session, args, kind, wanted)
+        for message in wanted if kind == action else ():
+            if message.uid in view.mailbox:
+                session.answer(labels_line(session, message.uid, with_uid=by_uid))
+    else:
+        raise BadCommand(f"Unknown STORE action {action}")
     code = None
     if modified:
         code = "MODIFIED " + format_set([uid if by_uid else view.seq(uid) or 0 for uid in modified])
@@ -117,6 +141,8 @@ def _tell_store(session: Session, uid: int, *, silent: bool, by_uid: bool) -> No
     view = session.require_view()
     view.told_flags(uid)
     session.tell_keywords()
+    if uid not in view.mailbox:
+        return  # expunged in the same breath; EXPUNGE says it
     if not silent:
         session.answer(session.fetch_flags(uid, with_uid=by_uid))
     elif session.condstore:
@@ -128,17 +154,20 @@ def _tell_store(session: Session, uid: int, *, silent: bool, by_uid: bool) -> No
 def _copy(session: Session, args: Cursor, *, by_uid: bool) -> Reply:
     copied = _copy_messages(session, args, by_uid=by_uid)
     code = _copyuid(copied) if copied[1] and session.manners.copy_uid else None
+    if not copied[1] and session.manners.odd_copyuid:
+        code = f"COPYUID {copied[0]}  "
     return Reply("Copied", code)
 
 
 def _move(session: Session, args: Cursor, *, by_uid: bool) -> Reply:
-    view = session.require_writable()
-    copied = _copy_messages(session, args, by_uid=by_uid)
-    if copied[1] and session.manners.copy_uid:
+    session.require_writable()
+    moved = _copy_messages(session, args, by_uid=by_uid, move=True)
+    if moved[1] and session.manners.copy_uid:
         # RFC 6851 section 4.3: before the EXPUNGE responses, so in an untagged OK.
-        session.untagged_ok(_copyuid(copied), "Moved")
-    for uid in copied[1]:
-        view.mailbox.remove(uid)
+        if session.manners.odd_copyuid:
+            session.untagged(f"[{_copyuid(moved)}]".encode("ascii"))
+        else:
+            session.untagged_ok(_copyuid(moved), "Moved")
     return Reply("Moved")
 
 
@@ -146,7 +175,7 @@ _Copied = tuple[int, list[int], list[int]]
 """The target's UIDVALIDITY, the source UIDs, the target UIDs."""
 
 
-def _copy_messages(session: Session, args: Cursor, *, by_uid: bool) -> _Copied:
+def _copy_messages(session: Session, args: Cursor, *, by_uid: bool, move: bool = False) -> _Copied:
     args.sp()
     uids = select_uids(session, args, by_uid=by_uid)
     args.sp()
@@ -158,11 +187,12 @@ def _copy_messages(session: Session, args: Cursor, *, by_uid: bool) -> _Copied:
     if len(messages) < len(uids) and not by_uid:
         # All or nothing (RFC 3501 section 6.4.7).
         raise Refused("Some of the messages no longer exist", "EXPUNGEISSUED")
-    new = [target.append(message.body, message.flags, message.date) for message in messages]
+    new = [source.move(message.uid, target) if move else target.copy(message) for message in messages]
     return target.uid_validity, [message.uid for message in messages], new
 
 
 def _copyuid(copied: _Copied) -> str:
+    # Both sets in one order; what a copy merged into may lie below, so the new UIDs need not ascend.
     return f"COPYUID {copied[0]} {format_set(copied[1])} {format_set(copied[2])}"
 
 
@@ -171,7 +201,7 @@ def _expunge(session: Session, args: Cursor) -> Reply:
     mailbox = session.require_writable().mailbox
     for message in mailbox:
         if "\\Deleted" in message.flags:
-            mailbox.remove(message.uid)
+            mailbox.expunge(message.uid)
     return Reply("Expunged")
 
 
@@ -183,7 +213,7 @@ def _uid_expunge(session: Session, args: Cursor) -> Reply:
     for uid in uids:
         message = mailbox.get(uid)
         if message is not None and "\\Deleted" in message.flags:
-            mailbox.remove(uid)
+            mailbox.expunge(uid)
     return Reply("Expunged")
 
 
@@ -193,16 +223,23 @@ def _search(session: Session, args: Cursor, *, by_uid: bool) -> Reply:
     options = _parse_result_options(session, args)
     _parse_charset(args)
     modseq_used: list[bool] = []
-    matches = parse_keys(args, view, lambda: modseq_used.append(True))
+    manners = session.manners
+    more = search_key if manners.has("X-GM-EXT-1") else None
+    matches = parse_keys(
+        args, view, lambda: modseq_used.append(True), by_words=manners.header_words, more=more
+    )
+    if modseq_used and options is not None and manners.modseq_search_dies:
+        raise HangUp("System Error")
     if modseq_used:
         session.enable_condstore()
     found = [
         message for message in map(view.mailbox.get, view.uids) if message is not None and matches(message)
     ]
+    found = found[-(manners.search_limit or 0) :]
     numbers = [message.uid if by_uid else view.seq(message.uid) or 0 for message in found]
     modseq = max((message.modseq for message in found), default=0) if modseq_used else 0
     if options is None:
-        tail = f" (MODSEQ {modseq})" if modseq else ""
+        tail = f" (MODSEQ {modseq})" if modseq else " " if manners.trailing_spaces else ""
         session.answer(("SEARCH" + "".join(f" {number}" for number in numbers) + tail).encode("ascii"))
     else:
         session.answer(_esearch(session.tag, options, numbers, modseq, by_uid=by_uid))

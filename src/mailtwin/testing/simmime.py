@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["header_fields", "split_message"]
+__all__ = ["header_fields", "render_anew", "split_message"]
 
 _HEADER_END = re.compile(rb"\A\r?\n|\r?\n\r?\n")
 _FIELD = re.compile(rb"[^\r\n]*(?:\r?\n|\Z)(?:[ \t][^\r\n]*(?:\r?\n|\Z))*")
@@ -28,3 +28,12 @@ def header_fields(body: bytes) -> list[tuple[bytes, bytes]]:
             name, colon, _ = raw.partition(b":")
             fields.append((name.strip().lower() if colon else b"", raw))
     return fields
+
+
+def render_anew(body: bytes) -> bytes:
+    """The message as a server would write it that keeps properties instead of bytes: header fields unfolded, blanks at
+    the end of lines gone, CRLF everywhere."""
+    header, text = split_message(body)
+    unfolded = re.sub(rb"\r?\n[ \t]+", b" ", header)
+    lines = re.split(rb"\r\n|\n|\r", unfolded + text)
+    return b"\r\n".join(line.rstrip(b" \t") for line in lines)

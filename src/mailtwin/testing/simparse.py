@@ -38,6 +38,7 @@ _LITERAL = re.compile(rb"\{([0-9]{1,10})\+?\}\r\n")
 _NUMBER = re.compile(rb"[0-9]{1,20}")
 _SET = re.compile(rb"[0-9*:,]+")
 _FLAG = re.compile(rb'\\?[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
+_RAW_FLAG = re.compile(rb'\\?[^\x00-\x20\x7f-\xff(){%*"\\]+')
 _WORD = re.compile(rb"[A-Za-z0-9.\-=+]+")
 _DATE = re.compile(r"(\d{1,2})-([A-Za-z]{3})-(\d{4})")
 _DATE_TIME = re.compile(r"([ \d]\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
@@ -68,11 +69,12 @@ class SeqSet:
 
 
 class Cursor:
-    """A position in the bytes of one command."""
+    """A position in the bytes of one command. `raw_atoms`: flags may hold `]`, against the ABNF."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, raw_atoms: bool = False) -> None:
         self._data = data
         self._at = 0
+        self._flag = _RAW_FLAG if raw_atoms else _FLAG
 
     @property
     def at_end(self) -> bool:
@@ -125,7 +127,7 @@ class Cursor:
 
     def flag(self) -> str:
         r"""A flag: `\Seen` or a keyword."""
-        return self._match(_FLAG, "flag")[0].decode("ascii")
+        return self._match(self._flag, "flag")[0].decode("ascii")
 
     def flags(self) -> list[str]:
         """A parenthesised, maybe empty list of flags."""

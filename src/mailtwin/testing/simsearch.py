@@ -16,7 +16,7 @@ from mailtwin.testing.simmime import header_fields, split_message
 from mailtwin.testing.simparse import BadCommand, Cursor, parse_date
 from mailtwin.testing.simview import View
 
-__all__ = ["Predicate", "parse_keys"]
+__all__ = ["Predicate", "contains_words", "parse_keys"]
 
 Predicate = Callable[[SimMessage], bool]
 
@@ -30,11 +30,22 @@ _FLAG_KEYS = {
 _HEADER_KEYS = ("BCC", "CC", "FROM", "SUBJECT", "TO")
 _DATE_KEYS = ("BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE")
 _MAX_NESTING = 50
+_WORDS = re.compile(rb"[a-z0-9\x80-\xff]+")
 
 
-def parse_keys(args: Cursor, view: View, on_modseq: Callable[[], None]) -> Predicate:
-    """All search keys up to the end of the command, joined by AND. `on_modseq` is called when MODSEQ is among them."""
-    keys = _Keys(view, on_modseq)
+def parse_keys(
+    args: Cursor,
+    view: View,
+    on_modseq: Callable[[], None],
+    *,
+    by_words: bool = False,
+    more: Callable[[str, Cursor], Predicate | None] | None = None,
+) -> Predicate:
+    """All search keys up to the end of the command, joined by AND. `on_modseq` is called when MODSEQ is among them.
+
+    `by_words`: header fields and text are searched for whole words. `more` reads keys of an extension.
+    """
+    keys = _Keys(view, on_modseq, contains_words if by_words else _contains, more)
     parts = [keys.read(args, 0)]
     while not args.at_end:
         args.sp()
@@ -42,10 +53,28 @@ def parse_keys(args: Cursor, view: View, on_modseq: Callable[[], None]) -> Predi
     return _all_of(parts)
 
 
+def contains_words(text: bytes, wanted: bytes) -> bool:
+    """Whether the words of `wanted` (runs of letters and digits) are whole words of `text`, one after the other."""
+    words = b" ".join(_WORDS.findall(wanted.lower()))
+    return b" %b " % words in b" %b " % b" ".join(_WORDS.findall(text.lower()))
+
+
+def _contains(text: bytes, wanted: bytes) -> bool:
+    return wanted.lower() in text.lower()
+
+
 class _Keys:
-    def __init__(self, view: View, on_modseq: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        view: View,
+        on_modseq: Callable[[], None],
+        holds: Callable[[bytes, bytes], bool],
+        more: Callable[[str, Cursor], Predicate | None] | None,
+    ) -> None:
         self._view = view
         self._on_modseq = on_modseq
+        self._holds = holds
+        self._more = more
 
     def read(self, args: Cursor, depth: int) -> Predicate:
         """One search key."""
@@ -107,13 +136,15 @@ class _Keys:
         if key in _DATE_KEYS:
             return _date_key(key, parse_date(args.astring()))
         if key in _HEADER_KEYS:
-            return _header_key(key.encode("ascii"), args.astring())
+            return _header_key(key.encode("ascii"), args.astring(), self._holds)
         if key == "HEADER":
             name = args.astring()
             args.sp()
-            return _header_key(name, args.astring())
+            return _header_key(name, args.astring(), self._holds)
         if key in ("BODY", "TEXT"):
-            return _text_key(key, args.astring())
+            return _text_key(key, args.astring(), self._holds)
+        if self._more is not None and (predicate := self._more(key, args)) is not None:
+            return predicate
         raise BadCommand(f"Unknown search key {key}")
 
     def _modseq(self, args: Cursor) -> Predicate:
@@ -157,23 +188,20 @@ def _sent_date(body: bytes) -> date | None:
     return None
 
 
-def _header_key(name: bytes, wanted: bytes) -> Predicate:
-    name, wanted = name.lower(), wanted.lower()
+def _header_key(name: bytes, wanted: bytes, holds: Callable[[bytes, bytes], bool]) -> Predicate:
+    name = name.lower()
 
-    def holds(message: SimMessage) -> bool:
+    def matches(message: SimMessage) -> bool:
         for own, line in header_fields(message.body):
-            if own == name and wanted in re.sub(rb"\r?\n(?=[ \t])", b"", line.partition(b":")[2]).lower():
+            if own == name and holds(re.sub(rb"\r?\n(?=[ \t])", b"", line.partition(b":")[2]), wanted):
                 return True
         return False
 
-    return holds
+    return matches
 
 
-def _text_key(key: str, wanted: bytes) -> Predicate:
-    wanted = wanted.lower()
+def _text_key(key: str, wanted: bytes, holds: Callable[[bytes, bytes], bool]) -> Predicate:
+    def matches(message: SimMessage) -> bool:
+        return holds(message.body if key == "TEXT" else split_message(message.body)[1], wanted)
 
-    def holds(message: SimMessage) -> bool:
-        searched = message.body if key == "TEXT" else split_message(message.body)[1]
-        return wanted in searched.lower()
-
-    return holds
+    return matches

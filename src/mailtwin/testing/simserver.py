@@ -30,6 +30,7 @@ from typing import Self
 from mailtwin.testing import simfetch, simlist, simlogin, simmailboxes, simmessages
 from mailtwin.testing.manners import PLAIN, Manners
 from mailtwin.testing.simfaults import Fault, FaultList
+from mailtwin.testing.simlimits import Limits, Meter
 from mailtwin.testing.simmail import SimMail
 from mailtwin.testing.simsession import Session, Setting
 from mailtwin.testing.simwire import Wire
@@ -49,7 +50,8 @@ class SimServer:
     """An IMAP server over `mail`, as an asynchronous context manager.
 
     `tls` makes it speak TLS from the first byte; `starttls` makes it offer STARTTLS. `faults` can also be added later,
-    to `server.faults`. An error of the simulator itself in a session is raised when the context is left.
+    to `server.faults`. `limits` is what the service allows; `server.meter` counts. An error of the simulator itself
+    in a session is raised when the context is left.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class SimServer:
         manners: Manners = PLAIN,
         *,
         faults: Iterable[Fault] = (),
+        limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
         starttls: ssl.SSLContext | None = None,
         port: int = 0,
@@ -65,7 +68,8 @@ class SimServer:
         self.mail = mail
         self.manners = manners
         self.faults = FaultList(faults)
-        self._setting = Setting(mail, manners, self.faults, _COMMANDS, starttls)
+        self.meter = Meter(limits or Limits(), mail)
+        self._setting = Setting(mail, manners, self.faults, self.meter, _COMMANDS, starttls)
         self._tls = tls
         self._wanted_port = port
         self._server: asyncio.Server | None = None

@@ -18,13 +18,14 @@ from enum import Enum
 
 from mailtwin.testing.manners import Manners
 from mailtwin.testing.simfaults import Fault, FaultList, When
+from mailtwin.testing.simlimits import Judgement, Meter
 from mailtwin.testing.simmail import SimAccount, SimMail, SimMailbox
 from mailtwin.testing.simnames import Names
 from mailtwin.testing.simparse import BadCommand, Cursor
 from mailtwin.testing.simview import View
 from mailtwin.testing.simwire import Disconnected, LineTooLong, Wire
 
-__all__ = ["Command", "Needs", "Refused", "Reply", "Session", "Setting"]
+__all__ = ["Command", "HangUp", "Needs", "Refused", "Reply", "Session", "Setting"]
 
 _LITERAL_AT_END = re.compile(rb"\{([0-9]{1,20})(\+?)\}\Z")
 _LITERAL_MINUS_LIMIT = 4096
@@ -39,6 +40,14 @@ class Refused(Exception):
         super().__init__(text)
         self.text = text
         self.code = code
+
+
+class HangUp(Exception):
+    """The server ends the connection with a BYE of this text, and without a tagged reply."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,7 @@ class Setting:
     mail: SimMail
     manners: Manners
     faults: FaultList
+    meter: Meter
     commands: Mapping[str, Command]
     starttls: ssl.SSLContext | None = None
     counts: Counter[str] = field(default_factory=Counter)
@@ -99,6 +109,11 @@ class Session:
         self.number = number
         self.secure = secure
         self.account: SimAccount | None = None
+        self.user = ""
+        self.by_token = False
+        """The login was one with an OAuth token."""
+        self._since = setting.meter.now()
+        self._errors = 0
         self.view: View | None = None
         self.condstore = False
         self.ended = False
@@ -117,7 +132,7 @@ class Session:
         """Greet, then read and answer until the client leaves."""
         try:
             code = self.capability_line() if self.manners.greeting_capabilities else None
-            self._send_status("*", Reply("mailtwin simulator ready", code))
+            self._send_status("*", Reply(self.manners.greeting, code))
             await self.wire.flush()
             while not self.ended:
                 raw = await self._read_command()
@@ -128,10 +143,22 @@ class Session:
         except LineTooLong:
             self.bye("Command line too long")
             await self.wire.flush()
+        except HangUp as end:
+            self.wire.hold = False
+            self.bye(end.text)
+            await self.wire.flush()
         except Disconnected:
             pass  # the client left, or a fault said so
         finally:
             self.leave_mailbox()
+            if self.account is not None:
+                self.setting.meter.connections[self.user] -= 1
+
+    def logged_in(self, user: str, *, by_token: bool) -> None:
+        """From here on the connection is this user's."""
+        self.account, self.user, self.by_token = self.setting.mail.accounts[user], user, by_token
+        self._since = self.setting.meter.now()
+        self.setting.meter.connections[user] += 1
 
     def bye(self, text: str) -> None:
         """Say why the connection ends, and end it after this."""
@@ -199,6 +226,8 @@ class Session:
             if not non_sync and not self._append_target_exists(text):
                 return Reply("No such mailbox", "TRYCREATE", "NO")
         if size > limit:
+            if self.manners.appends_with_bad:
+                return Reply("Command Argument Error. 11", status="BAD")
             return Reply("Literal too large", "TOOBIG", "NO")
         return None
 
@@ -232,11 +261,11 @@ class Session:
     # --- Answering -------------------------------------------------------------------------------------------------
 
     async def _answer_command(self, raw: bytes) -> None:
-        cursor = Cursor(raw)
+        cursor = Cursor(raw, raw_atoms=self.manners.raw_atoms)
         try:
             self.tag = cursor.tag()
         except BadCommand as bad:
-            self._status("*", Reply(str(bad), status="BAD"))
+            self._status("*", self._bad(bad))
             return
         try:
             cursor.sp()
@@ -246,13 +275,46 @@ class Session:
                 name = "UID " + cursor.word()
             command = self._allowed(name)
         except BadCommand as bad:
-            self._status(self.tag, Reply(str(bad), status="BAD"))
+            self._status(self.tag, self._bad(bad))
             return
         if self.view is not None and self.view.is_stale:
             self.bye("The selected mailbox is gone")
             return
+        judgement = self._judge(command)
+        if judgement is not None and not judgement.throttled:
+            self._refuse(judgement)
+            return
         fault = self.setting.faults.next(name)
-        await self._execute(name, command, cursor, fault)
+        sent = self.wire.sent
+        await self._execute(name, command, cursor, fault, judgement)
+        await self.wire.flush()
+        if self.account is not None:
+            self.setting.meter.sent(self.user, self.wire.sent - sent)
+
+    def _judge(self, command: Command) -> Judgement | None:
+        """What the limits of the service have against a command."""
+        most = self.setting.meter.limits.pipeline_limit
+        if most is not None and self.wire.waiting_lines >= most:
+            return Judgement("BAD", "Too many commands at once")
+        if self.account is None or command.needs is Needs.ANYTHING:
+            return None
+        if self.manners.unconnected:
+            return Judgement("BAD", "User is authenticated but not connected.")
+        if self.by_token and self.setting.meter.limits.token_ends_session and not self.account.token_is_good:
+            return Judgement("BYE", "Session invalidated - AccessTokenExpired")
+        return self.setting.meter.at_command(self.user, self._since)
+
+    def _refuse(self, judgement: Judgement) -> None:
+        if judgement.status == "BYE":
+            raise HangUp(judgement.text)
+        if judgement.status == "RAW":
+            self.wire.send(judgement.text.encode("ascii") + b"\r\n")
+            self.ended = True
+            return
+        self._status(self.tag, Reply(judgement.text, judgement.code, judgement.status))
+
+    def _bad(self, bad: BadCommand) -> Reply:
+        return Reply(self.manners.bad_text or str(bad), status="BAD")
 
     def _allowed(self, name: str) -> Command:
         command = self.setting.commands.get(name)
@@ -268,18 +330,23 @@ class Session:
             raise BadCommand(f"{name} needs {command.needs.value}")
         return command
 
-    async def _execute(self, name: str, command: Command, cursor: Cursor, fault: Fault | None) -> None:
+    async def _execute(
+        self, name: str, command: Command, cursor: Cursor, fault: Fault | None, pause: Judgement | None
+    ) -> None:
         if fault is not None and fault.when is When.BEFORE:
             if fault.cuts:
                 raise Disconnected
             self._status(self.tag, Reply(fault.text, fault.code, "NO"))
             return
         self.wire.hold = fault is not None and fault.cuts
-        self._answers_left = fault.keep if fault is not None and fault.shortens else None
+        self._answers_left = fault.keep if fault is not None and fault.shortens else 1 if pause else None
         reply = await self._run_handler(command, cursor)
         self.setting.counts[name] += 1
         self._answers_left = None
-        self.tell_changes(expunge=command.may_expunge, news=command.asks_for_news)
+        tells = command.asks_for_news and (name != "CHECK" or self.manners.check_tells)
+        self.tell_changes(expunge=command.may_expunge, news=tells)
+        if pause is not None and reply.status == "OK":
+            reply = Reply(pause.text)
         if fault is not None and fault.refuses:
             reply = Reply(fault.text, fault.code, "NO")
         self._status(self.tag, reply)
@@ -291,7 +358,7 @@ class Session:
             answer = command.handler(self, cursor)
             return await answer if inspect.isawaitable(answer) else answer
         except BadCommand as bad:
-            return Reply(str(bad), status="BAD")
+            return self._bad(bad)
         except Refused as no:
             return Reply(no.text, no.code, "NO")
 
@@ -345,6 +412,10 @@ class Session:
         if not (reply.code and self.manners.textless_codes):
             parts.append(reply.text)
         self.wire.send(" ".join(parts).encode("utf-8") + b"\r\n")
+        if reply.status == "BAD":
+            self._errors += 1
+            if self._errors == self.setting.meter.limits.error_limit:
+                self.bye("Too many protocol errors. Connection is closed. 13")
 
     # --- State that handlers use -----------------------------------------------------------------------------------
 

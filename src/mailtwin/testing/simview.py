@@ -17,13 +17,24 @@ __all__ = ["View"]
 
 
 class View:
-    """A selected mailbox, as one client sees it. `wake` is called at each change by anyone."""
+    """A selected mailbox, as one client sees it. `wake` is called at each change by anyone.
 
-    def __init__(self, name: str, mailbox: SimMailbox, wake: Callable[[], None], *, read_only: bool) -> None:
+    `window`: only so many messages, the newest at this moment, are in the view (and all that come later).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        mailbox: SimMailbox,
+        wake: Callable[[], None],
+        *,
+        read_only: bool,
+        window: int | None = None,
+    ) -> None:
         self.name = name
         self.mailbox = mailbox
         self.read_only = read_only
-        self.uids = mailbox.uids()
+        self.uids = mailbox.uids()[-(window or 0) :]
         self.keywords_told = len(mailbox.keywords)
         self.recent = {uid for uid in self.uids if uid >= mailbox.recent_from}
         self._uid_validity = mailbox.uid_validity

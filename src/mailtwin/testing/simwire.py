@@ -34,6 +34,13 @@ class Wire:
         self._buffer = bytearray()
         self._unsent: list[bytes] = []
         self._unsent_size = 0
+        self.sent = 0
+        """How many bytes have left so far."""
+
+    @property
+    def waiting_lines(self) -> int:
+        """How many lines came and are not yet read."""
+        return self._buffer.count(b"\r\n")
 
     async def line(self) -> bytes:
         """The next line, without its CRLF."""
@@ -80,7 +87,9 @@ class Wire:
         """Send all that is waiting, unless it is held."""
         if self.hold or not self._unsent:
             return
-        self._writer.write(self.take_unsent())
+        data = self.take_unsent()
+        self.sent += len(data)
+        self._writer.write(data)
         try:
             await self._writer.drain()
         except ConnectionError as gone:
