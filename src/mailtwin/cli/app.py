@@ -295,7 +295,7 @@ def state_check(**values: Any) -> int:
 
 @commands.command()
 @_options("config", "layout", "ca_file", "state_dir", "json")
-@click.option("--mailbox", metavar="NAME", help="Only in this mailbox, by its name on the left side.")
+@_MAILBOX
 @click.option("--message-id", metavar="ID", help="Only the message with this Message-ID.")
 def undo(targets: tuple[str, ...], **values: Any) -> int:
     """Put back what a run removed: `mailtwin undo PAIR RUN`.

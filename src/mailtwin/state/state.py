@@ -178,6 +178,11 @@ class State:
         with self._reading() as connection:
             return reading.mailboxes(connection)
 
+    def mentioned_mailboxes(self) -> set[MailboxName]:
+        """All mailboxes that anything is noted about, also those that are known no more and have a history only."""
+        with self._reading() as connection:
+            return reading.mentioned_mailboxes(connection)
+
     def add_mailbox(self, name: MailboxName) -> None:
         """From now on `name` is known; nothing happens when it was."""
         with self._writing() as connection:
