@@ -167,6 +167,19 @@ USAGE = [
 async def test_usage(program: Program, arguments: tuple[str, ...], words: str) -> None:
     ended = await program.run(*arguments)
     assert_error(ended, ExitCode.USAGE, words, "hint: mailtwin")
+    machine = await program.run(*arguments, "--json")
+    assert machine.err == ended.err or "--json" in machine.err
+    error, end = machine.lines
+    assert (machine.code, error["exit_code"], end["exit_code"]) == (ExitCode.USAGE,) * 3
+    assert (error["event"], error["kind"], error["pair"]) == ("error", "UsageError", None)
+    assert error["message"] in machine.err
+    assert error["hint"].startswith("mailtwin")
+
+
+async def test_usage_after_all_options(program: Program) -> None:
+    """What comes after `--` is no option."""
+    ended = await program.run("sync", "--", "--json")
+    assert_error(ended, ExitCode.CONFIGURATION)
 
 
 # --- what is in the way ---------------------------------------------------------------------------------------------

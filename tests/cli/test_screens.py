@@ -638,7 +638,7 @@ def test_terminal() -> None:
         screen._bars().refresh()
     screen.report(REPORT)
     screen.verified(VERIFICATION)
-    screen.end(3)
+    screen.pause()
     shown = err.getvalue()
     for text in ("connected: left", "INBOX", "copying 1 of 2, 2.0 KiB", "problems in INBOX:", "<a@b>"):
         assert text in shown
@@ -652,7 +652,7 @@ def test_terminal_with_names_that_look_like_markup() -> None:
     screen, _, err = terminal_screen()
     screen.event(MailboxStarted(LIST, 1, 1))
     screen.event(MailboxFinished(MailboxResult(LIST, True, COUNTS)))
-    screen.end(0)
+    screen.pause()
     assert "Lists/[x]\\x1b[31m" in err.getvalue()
     assert "\x1b[31m" not in err.getvalue()
 

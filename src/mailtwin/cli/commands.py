@@ -357,7 +357,6 @@ def _each(
     """Does the work on each pair; `at_end` judges what all of them together came to, when none failed."""
     screen = make_screen(options, narrates=narrates)
     named = NamedMailbox(_mailbox(options))
-    code = ExitCode.OK
     try:
         code = worst(_all(options, screen, work, named))
         if code is ExitCode.OK:
@@ -366,11 +365,8 @@ def _each(
     except MailtwinError as error:
         code = error.exit_code
         screen.error(error)
-    except (runner.InterruptedRunError, KeyboardInterrupt):
-        code = ExitCode.INTERRUPTED
-        raise
     finally:
-        screen.end(code)
+        screen.pause()
     return code
 
 
