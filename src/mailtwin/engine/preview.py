@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from mailtwin.engine.backlog import Backlog, problems_of, summaries
 from mailtwin.engine.doubts import find_doubts, list_doubts, unreadable
 from mailtwin.engine.guards import Evidence, PairTotal, judge
+from mailtwin.engine.itself import refuse_itself
 from mailtwin.engine.known import Known
 from mailtwin.engine.mailbox import make_plan, only
 from mailtwin.engine.pair import Pair, open_both
@@ -36,7 +37,7 @@ async def plan(pair: Pair, state: State | None, report: Reporter = ignore_events
     """Everything that `sync` would do now. `state` is None when there is none yet. Raises what `sync` raises."""
     try:
         await connect(pair, create=False, report=report)
-        survey = await survey_pair(pair, state)
+        survey = await _survey(pair, state)
         busy = [name for name in survey.twins if name not in survey.unchanged]
         report(Listed(len(survey.twins), len(busy), survey.operations))
         planned: list[PlannedMailbox] = []
@@ -61,6 +62,13 @@ async def plan(pair: Pair, state: State | None, report: Reporter = ignore_events
         return PairPlan(survey.operations, tuple(planned), tuple(problems))
     finally:
         await close(pair)
+
+
+async def _survey(pair: Pair, state: State | None) -> Survey:
+    survey = await survey_pair(pair, state)
+    if state is None or not state.has_links():
+        await refuse_itself(pair, survey.lists)
+    return survey
 
 
 def _removed_with_their_mailbox(
@@ -156,7 +164,7 @@ async def check(pair: Pair, state: State | None) -> CheckReport:
     """Logs in on both sides and says how each mailbox maps, given `state`. Changes nothing. Raises as `sync`."""
     try:
         await connect(pair, create=False)
-        survey = await survey_pair(pair, state)
+        survey = await _survey(pair, state)
         sides = tuple(pair.store(side).describe() for side in Side)
         rows = [_map_row(pair, survey, name) for name in sorted(_all_names(pair, survey))]
         problems = [

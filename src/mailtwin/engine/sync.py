@@ -16,6 +16,7 @@ from mailtwin.engine.backlog import Backlog, Key, problems_of
 from mailtwin.engine.doubts import list_doubts
 from mailtwin.engine.glance import Glance, glance, is_still_in_step
 from mailtwin.engine.guards import PairTotal
+from mailtwin.engine.itself import refuse_itself
 from mailtwin.engine.known import Known
 from mailtwin.engine.mailbox import MailboxRun, NeedsReconnect
 from mailtwin.engine.pair import SETTLE_S, Pair, open_both
@@ -148,7 +149,10 @@ class PairRun:
         self.failures = 0
         while True:
             try:
-                return await survey_pair(self.pair, self.state)
+                survey = await survey_pair(self.pair, self.state)
+                if not self.state.has_links():
+                    await refuse_itself(self.pair, survey.lists)
+                return survey
             except MailtwinError as error:
                 await self._recover(error)
 

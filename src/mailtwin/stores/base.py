@@ -59,6 +59,14 @@ class MailboxList:
 
 
 @dataclass(frozen=True, slots=True)
+class Numbering:
+    """UIDVALIDITY and UIDNEXT of a mailbox (RFC 9051, section 2.3.1.1)."""
+
+    validity: int
+    uid_next: int
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """A listing, and the cursor that was read *before* it.
 
@@ -346,6 +354,9 @@ class Store(ABC):
     address: str
     """The canonical address, without secrets: what the state is found by."""
 
+    owner: str = ""
+    """Who logs in; "" where nobody has to."""
+
     @abstractmethod
     async def connect(self, *, create: bool) -> None:
         """Makes the store usable. `create`: a store that does not exist yet may be created (a new Maildir).
@@ -375,6 +386,11 @@ class Store(ABC):
     @abstractmethod
     async def mailboxes(self) -> MailboxList:
         """All mailboxes that can hold messages, with cursors where they cost nothing."""
+
+    async def numbering(self, name: MailboxName) -> Numbering | None:
+        """How a server numbers the messages of a mailbox; None when that cannot be seen here, or it is not there."""
+        del name
+        return None
 
     @abstractmethod
     async def create(self, name: MailboxName) -> None:
