@@ -744,3 +744,19 @@ def test_quiet_json_has_results_only() -> None:
         "begin", "compared", "report", "plan", "check", "status", "resolve", "held", "approve", "verify", "log",
         "history", "explain", "state-check", "kept", "undo", "error", "end",
     ]  # fmt: skip
+
+
+def test_an_error_of_many_words_is_cut_in_tables_only() -> None:
+    long = "failed: " + "word\n" * 500
+    runs = (RunRecord(2, "sync", 1e9, 1e9 + 1, long, {}), RunRecord(1, "sync", 1e9, 1e9 + 1, "in step", {}))
+    status = dataclasses.replace(STATUS, runs=runs)
+    screen, out, _ = text_screen()
+    screen.status(status)
+    screen.log(Past(runs))
+    failed = [line for line in out.getvalue().splitlines() if "failed: word word" in line]
+    assert len(failed) == 2
+    assert max(map(len, failed)) < 130
+    assert all("... " in line for line in failed)
+    machine = io.StringIO()
+    JsonScreen(Lines(machine), Lines(io.StringIO())).status(status)
+    assert json.loads(machine.getvalue())["runs"][0]["outcome"] == long
