@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from mailtwin.engine import plan
 from mailtwin.engine.approving import approve, held_back
 from mailtwin.engine.report import RunReport
 from mailtwin.errors import ExitCode, GuardError, MailboxError
-from mailtwin.model import INBOX, MailboxName, Side
+from mailtwin.model import INBOX, Identity, MailboxName, Ref, Side
 from mailtwin.planner import Policy, Removals
 from mailtwin.state import HeldRemovals, HoldRemovals, Note
 from mailtwin.stores.base import Observation
@@ -681,3 +681,25 @@ async def test_a_plan_judges_what_goes_at_the_first_look_as_the_run_does(world: 
     report = await assert_plan_and_run_agree(world)
     assert [one.mailbox for one in held(world)] == names[1:]
     assert report.counts.removed_left == 1
+
+
+async def test_a_plan_that_cannot_see_who_arrives_says_both(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = MailboxName(("Archive",))
+    await filled(world, 60)
+    move(world.right, archive, *range(1, 61))
+    original = MemoryMailbox.identify
+
+    async def identify(self: MemoryMailbox, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
+        if self.name == archive:
+            raise MailboxError("it cannot be read now")
+        return await original(self, refs)
+
+    monkeypatch.setattr(MemoryMailbox, "identify", identify)
+    with world.state() as state:
+        planned = await plan(world.pair, state)
+    assert {(problem.mailbox, type(problem.error)) for problem in planned.problems} == {
+        (INBOX, GuardError),
+        (archive, MailboxError),
+    }

@@ -83,12 +83,20 @@ async def _survey(pair: Pair, state: State | None) -> Survey:
 
 async def _held_back(pair: Pair, state: State, survey: Survey, previews: Sequence[_Preview]) -> list[Problem]:
     """What a run would hold back, unless its second look shows something else."""
-    problems = _judge(pair, state, survey, previews, ())
-    if problems:
-        # Who they are is asked only now that it matters: they may have been moved, and are not lost then.
-        arrived = [arrival for preview in previews for arrival in await preview.arrivals()]
-        problems = _judge(pair, state, survey, previews, arrived)
-    return problems
+    held = _judge(pair, state, survey, previews, ())
+    if not held:
+        return []
+    # Who arrives is asked only now that it matters: what was moved to another mailbox is not lost.
+    arrived: list[Arrival] = []
+    failed: list[Problem] = []
+    for preview in previews:
+        try:
+            arrived += await preview.arrivals()
+        except MailtwinError as error:
+            if error.scope > Scope.MAILBOX:
+                raise
+            failed.append(Problem(error, preview.name))
+    return [*failed, *_judge(pair, state, survey, previews, arrived)]
 
 
 def _judge(
