@@ -210,6 +210,17 @@ async def test_another_pair_on_the_same_maildir(program: Program) -> None:
         await store.close()
 
 
+async def test_one_account_under_two_names(program: Program) -> None:
+    mail, found = account(3)
+    async with serving(mail) as (server, address):
+        other = address.replace("127.0.0.1", "localhost")
+        for command in ("check", "plan", "sync"):
+            ended = await program.run(command, address, other)
+            assert_error(ended, ExitCode.CONFIGURATION, address, other, "one and the same", "hint: ")
+        assert server.counts["APPEND"] == 0
+    assert len(found["INBOX"]) == 3
+
+
 async def test_vanished_maildir(program: Program) -> None:
     mail, found = account(5)
     async with serving(mail) as (_, address):
