@@ -6,7 +6,7 @@ agreed on or written. What numbers a mailbox is what it is: two stores with the 
 mailbox are one, or one is a copy of the other's files, and both are equal until the next message. The messages have to
 be the same as well (between two accounts UID, arrival date, size and identity), since accounts that were made in the
 same second have the same small numbers; and those who log in have to have the same name, at least up to the `@`.
-Without a message nothing is proven, and nothing can be doubled.
+Without a message nothing is proven, and the next run asks again.
 """
 
 from __future__ import annotations
