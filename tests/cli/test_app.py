@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import click
 import pytest
 
 from mailtwin.cli import app, commands
@@ -44,6 +47,40 @@ def test_interrupted(
     monkeypatch.setattr(commands, "run", raising(error))
     assert app.run(["sync"]) == ExitCode.INTERRUPTED
     assert capsys.readouterr().err.lstrip() == "interrupted; the next run goes on from here\n"
+
+
+ENDINGS = [
+    (RuntimeError("a thing that cannot be"), ["MistakeError"], ExitCode.FAILED),
+    (LoginError("no", hint="yes"), ["LoginError"], ExitCode.LOGIN),
+    (click.UsageError("not both"), ["UsageError"], ExitCode.USAGE),
+    (KeyboardInterrupt(), [], ExitCode.INTERRUPTED),
+    (InterruptedRunError(), [], ExitCode.INTERRUPTED),
+]
+
+
+@pytest.mark.parametrize(("error", "kinds", "code"), ENDINGS)
+@pytest.mark.parametrize("place", ["run", "find_pairs"])
+def test_every_ending_is_json(
+    error: BaseException,
+    kinds: list[str],
+    code: ExitCode,
+    place: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Before a screen was made, and after."""
+    monkeypatch.setattr(commands, place, raising(error))
+    assert app.run(["status", "--json"]) == code
+    shown = capsys.readouterr()
+    lines = [json.loads(line) for line in shown.out.splitlines()]
+    assert [line["kind"] for line in lines[:-1]] == kinds
+    assert [line["pair"] for line in lines] == [None] * len(lines)
+    assert {key: lines[-1][key] for key in ("version", "event", "exit_code")} == {
+        "version": 1,
+        "event": "end",
+        "exit_code": code,
+    }
+    assert shown.err != ""
 
 
 def test_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

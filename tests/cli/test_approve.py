@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -30,9 +30,13 @@ def remove_files(program: Program, keep: int = 0) -> None:
 
 
 @asynccontextmanager
-async def held(program: Program, count: int = 12) -> AsyncIterator[tuple[SimAccount, str]]:
-    """An account, and its address, whose Maildir was emptied; that is held back."""
+async def held(
+    program: Program, count: int = 12, *, others: Sequence[str] = ()
+) -> AsyncIterator[tuple[SimAccount, str]]:
+    """An account, and its address, whose Maildir's INBOX was emptied; that is held back. `others`: empty mailboxes."""
     mail, found = account(count)
+    for name in others:
+        found.create(name)
     async with serving(mail) as (_, address):
         assert (await program.run("sync", address, MAILDIR)).code == ExitCode.OK
         remove_files(program)
@@ -119,7 +123,7 @@ async def test_nothing_to_approve(program: Program) -> None:
 
 
 async def test_another_mailbox_and_no_mailbox(program: Program) -> None:
-    async with held(program) as (_, address):
+    async with held(program, others=("Sent",)) as (_, address):
         ended = await program.run("approve", "--yes", "--mailbox", "Sent", address, MAILDIR)
         assert ended.out.splitlines()[1:] == ["nothing is held back"]
         wrong = await program.run("approve", "--yes", "--mailbox", "a//b", address, MAILDIR)

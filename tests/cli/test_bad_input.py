@@ -167,6 +167,19 @@ USAGE = [
 async def test_usage(program: Program, arguments: tuple[str, ...], words: str) -> None:
     ended = await program.run(*arguments)
     assert_error(ended, ExitCode.USAGE, words, "hint: mailtwin")
+    machine = await program.run(*arguments, "--json")
+    assert machine.err == ended.err or "--json" in machine.err
+    error, end = machine.lines
+    assert (machine.code, error["exit_code"], end["exit_code"]) == (ExitCode.USAGE,) * 3
+    assert (error["event"], error["kind"], error["pair"]) == ("error", "UsageError", None)
+    assert error["message"] in machine.err
+    assert error["hint"].startswith("mailtwin")
+
+
+async def test_usage_after_all_options(program: Program) -> None:
+    """What comes after `--` is no option."""
+    ended = await program.run("sync", "--", "--json")
+    assert_error(ended, ExitCode.CONFIGURATION)
 
 
 # --- what is in the way ---------------------------------------------------------------------------------------------
@@ -195,6 +208,17 @@ async def test_another_pair_on_the_same_maildir(program: Program) -> None:
             assert_error(await program.run("sync", address, MAILDIR), ExitCode.LOCKED, "Mail")
     finally:
         await store.close()
+
+
+async def test_one_account_under_two_names(program: Program) -> None:
+    mail, found = account(3)
+    async with serving(mail) as (server, address):
+        other = address.replace("127.0.0.1", "localhost")
+        for command in ("check", "plan", "sync"):
+            ended = await program.run(command, address, other)
+            assert_error(ended, ExitCode.CONFIGURATION, address, other, "one and the same", "hint: ")
+        assert server.counts["APPEND"] == 0
+    assert len(found["INBOX"]) == 3
 
 
 async def test_vanished_maildir(program: Program) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 
@@ -71,6 +73,45 @@ async def test_json_tells_of_the_interruption(program: Program) -> None:
     assert ended.lines[-1] == {"version": 1, "pair": None, "event": "end", "exit_code": 130}
 
 
+SIGNALLED = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.{which})
+
+sys.meta_path.insert(0, Finder())
+sys.argv[1:] = ["status", "maildir:/a", "imap://me@127.0.0.1:1/"]
+from mailtwin.cli import main
+main()
+"""
+"""The program, which is sent a signal when it begins to import a module."""
+
+EARLY = [
+    ("mailtwin.cli.app", "interrupted; nothing was begun"),
+    ("mailtwin.cli.commands", "interrupted; the next run goes on from here"),
+]
+
+
+@pytest.mark.parametrize("which", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(("module", "words"), EARLY)
+def test_in_the_first_moments(which: str, module: str, words: str) -> None:
+    code = SIGNALLED.format(module=module, which=which)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (ExitCode.INTERRUPTED, words)
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    """As whoever started the program wants it."""
+    code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + SIGNALLED.format(
+        module="mailtwin.cli.app", which="SIGTERM"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "interrupted" not in done.stderr
+    assert done.returncode == ExitCode.OK, done.stderr
+
+
 # --- the runner -----------------------------------------------------------------------------------------------------
 
 
@@ -82,8 +123,14 @@ async def _raise_signal(which: signal.Signals) -> None:
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
 def test_signal_cancels(which: signal.Signals) -> None:
     before = signal.getsignal(which)
-    with pytest.raises(InterruptedRunError):
-        run(_raise_signal(which))
+    mine = signal.signal(which, lambda *_: None)
+    try:
+        handler = signal.getsignal(which)
+        with pytest.raises(InterruptedRunError):
+            run(_raise_signal(which))
+        assert signal.getsignal(which) is handler
+    finally:
+        signal.signal(which, mine)
     assert signal.getsignal(which) == before
 
 

@@ -640,7 +640,7 @@ def test_terminal() -> None:
         screen._bars().refresh()
     screen.report(REPORT)
     screen.verified(VERIFICATION)
-    screen.end(3)
+    screen.pause()
     shown = err.getvalue()
     for text in ("connected: left", "INBOX", "copying 1 of 2, 2.0 KiB", "problems in INBOX:", "<a@b>"):
         assert text in shown
@@ -654,7 +654,7 @@ def test_terminal_with_names_that_look_like_markup() -> None:
     screen, _, err = terminal_screen()
     screen.event(MailboxStarted(LIST, 1, 1))
     screen.event(MailboxFinished(MailboxResult(LIST, True, COUNTS)))
-    screen.end(0)
+    screen.pause()
     assert "Lists/[x]\\x1b[31m" in err.getvalue()
     assert "\x1b[31m" not in err.getvalue()
 
@@ -746,3 +746,19 @@ def test_quiet_json_has_results_only() -> None:
         "begin", "compared", "report", "plan", "check", "status", "resolve", "held", "approve", "verify", "log",
         "history", "explain", "state-check", "kept", "undo", "error", "end",
     ]  # fmt: skip
+
+
+def test_an_error_of_many_words_is_cut_in_tables_only() -> None:
+    long = "failed: " + "word\n" * 500
+    runs = (RunRecord(2, "sync", 1e9, 1e9 + 1, long, {}), RunRecord(1, "sync", 1e9, 1e9 + 1, "in step", {}))
+    status = dataclasses.replace(STATUS, runs=runs)
+    screen, out, _ = text_screen()
+    screen.status(status)
+    screen.log(Past(runs))
+    failed = [line for line in out.getvalue().splitlines() if "failed: word word" in line]
+    assert len(failed) == 2
+    assert max(map(len, failed)) < 130
+    assert all("... " in line for line in failed)
+    machine = io.StringIO()
+    JsonScreen(Lines(machine), Lines(io.StringIO())).status(status)
+    assert json.loads(machine.getvalue())["runs"][0]["outcome"] == long

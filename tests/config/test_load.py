@@ -490,3 +490,6 @@ def test_words() -> None:
     assert described("x" * 100) == '"' + "x" * 56 + "..."
     assert described({}) == "a table"
     assert nearest("zzz", ["left", "right"]) == "expected one of left, right"
+    many = nearest("zzz", [f"a{number:02}" for number in range(23)])
+    assert many == f"expected one of {', '.join(f'a{number:02}' for number in range(20))} and 3 more"
+    assert nearest("zzz", [f"a{number:02}" for number in range(20)]).endswith(" a18, a19")

@@ -65,6 +65,16 @@ TABLE: list[tuple[str, Evidence, set[Sign]]] = [
     ("1 of 30 here, 1,500 of 9,000 in all", missing(1, 30, pair=PairTotal(1500, 9000)), {PAIR}),
     ("nothing here, 400 of 600 in all", missing(0, 30, pair=PairTotal(400, 600)), set()),
     ("a pair of one mailbox", missing(30, 40, pair=PairTotal(30, 40)), {MANY}),
+    # where people and servers empty: how much is left says nothing
+    ("a trash of four, emptied", missing(4, 4, disposable=True), set()),
+    ("a trash of 5,000, emptied", missing(5000, 5000, disposable=True), set()),
+    ("half of a trash, and more", missing(40, 60, disposable=True), set()),
+    ("the last of a trash", missing(3, 3, listed_before=400, disposable=True), set()),
+    ("the newest 1,000 of a trash", missing(1, 1001, listed=1000, only_oldest=True, disposable=True), {WINDOW}),
+    ("a trash on another disk", missing(9, 9, location="1:2", location_before="1:3", disposable=True), {MOVED}),
+    ("a trash, and nothing elsewhere", missing(90, 90, disposable=True, pair=PairTotal(0, 100)), set()),
+    ("a trash, and half of all else", missing(90, 90, disposable=True, pair=PairTotal(51, 100)), {PAIR}),
+    ("a trash, and a little elsewhere", missing(90, 90, disposable=True, pair=PairTotal(9, 9)), set()),
     ("a small mailbox vanished with others", missing(9, 9, whole=True, pair=PairTotal(90, 99)), {PAIR}),
 ]  # fmt: skip
 

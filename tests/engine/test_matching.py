@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mailtwin.engine.matching import NO_FIELDS, Match, Seen, match
 from mailtwin.model import NO_FLAGS, Side, make_flags
 from mailtwin.state import Digest
@@ -81,3 +83,45 @@ def test_two_message_ids_are_two_messages() -> None:
 def test_messages_without_any_field_are_not_the_same_for_that() -> None:
     left, right = [seen(1, "a", size=1)], [seen(11, "b", size=2)]
     assert refs(match(left, right)) == {(1, None, False), (None, 11, False)}
+
+
+JOINED = [
+    ("what is alone on both sides is one", [seen(1, "a")], [seen(11, "b", size=2)], {(1, 11)}),
+    ("one of them lost its Message-ID", [seen(1, "a", "h", "<1>")], [seen(11, "b")], {(1, 11)}),
+    ("two Message-IDs", [seen(1, "a", "h", "<1>")], [seen(11, "b", "i", "<2>")], {(1, None), (None, 11)}),
+    ("not each other's twins", [seen(1, "a")], [seen(12, "b", size=2)], {(1, None), (None, 12)}),
+    ("nobody's twin", [seen(3, "a")], [seen(13, "b", size=2)], {(3, None), (None, 13)}),
+    (
+        "two of one sender and date",
+        [seen(1, "a", "h"), seen(2, "b", "h")],
+        [seen(12, "c", "h"), seen(11, "d", "h")],
+        {(1, 11), (2, 12)},
+    ),
+    (
+        "the bytes are believed, not the state",
+        [seen(1, "a"), seen(2, "b", size=2)],
+        [seen(11, "b", size=2), seen(12, "a")],
+        {(1, 12), (2, 11)},
+    ),
+    (
+        "the Message-ID is believed, not the state",
+        [seen(1, "a", "h", "<1>"), seen(2, "b")],
+        [seen(11, "c"), seen(12, "d", "h", "<1>", size=2)],
+        {(1, 12), (2, 11)},
+    ),
+    (
+        "one too many is none that was altered",
+        [seen(1, "a"), seen(2, "a")],
+        [seen(11, "a"), seen(12, "c", size=2)],
+        {(1, 11), (2, None), (None, 12)},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected"), [row[1:] for row in JOINED], ids=[row[0] for row in JOINED]
+)
+def test_what_a_run_noted_explains_what_is_altered(
+    left: list[Seen], right: list[Seen], expected: set[tuple[int | None, int | None]]
+) -> None:
+    assert {ends[:2] for ends in refs(match(left, right, twins={1: 11, 2: 12}))} == expected

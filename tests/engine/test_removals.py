@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from mailtwin.engine import plan
 from mailtwin.engine.approving import approve, held_back
 from mailtwin.engine.report import RunReport
 from mailtwin.errors import ExitCode, GuardError, MailboxError
-from mailtwin.model import INBOX, MailboxName, Side
+from mailtwin.model import INBOX, Identity, MailboxName, Ref, Side
 from mailtwin.planner import Policy, Removals
 from mailtwin.state import HeldRemovals, HoldRemovals, Note
 from mailtwin.stores.base import Observation
@@ -203,6 +203,37 @@ async def test_a_person_may_tidy_a_mailbox_of_three(world: World) -> None:
     world.right.user_remove(INBOX, 1, 2, 3)
     assert (await world.run()).in_step
     assert world.bodies(Side.LEFT) == []
+
+
+TRASH = MailboxName(("Bin",))
+
+
+@pytest.mark.parametrize("use", ["\\Trash", "\\Junk"])
+@pytest.mark.parametrize("side", list(Side), ids=["on the left", "on the right"])
+async def test_what_is_emptied_as_a_matter_of_course(world: World, use: str, side: Side) -> None:
+    """It is enough that one side says so. What goes is looked at twice, and kept, like everything else."""
+    store = world.left if side is Side.LEFT else world.right
+    store.user_create(TRASH, use)
+    await filled(world, 60, "INBOX", "Bin")
+    world.right.user_remove(TRASH, *range(1, 61))
+    world.right.user_remove(INBOX, *range(1, 5))
+    with world.state() as state:
+        assert (await plan(world.pair, state)).exit_code is ExitCode.OK
+    report = await world.run()
+    assert report.in_step, report.problems
+    assert (len(world.bodies(Side.LEFT, TRASH)), len(world.bodies(Side.LEFT))) == (0, 56)
+    with world.state() as state:
+        assert len(state.kept(TRASH)) == 60
+
+
+async def test_an_emptied_trash_neither_excuses_nor_accuses_the_others(world: World) -> None:
+    world.left.user_create(TRASH, "\\Trash")
+    names = await filled(world, 10, "Bin", *(f"M{number}" for number in range(9)))
+    for name in names:
+        world.right.user_remove(name, *range(1, 7 if name != TRASH else 11))
+    assert_held(await world.run(), "54 of 90 messages")
+    assert len(held(world)) == 10
+    assert len(world.bodies(Side.LEFT, TRASH)) == 10
 
 
 async def test_another_disk(world: World) -> None:
@@ -574,6 +605,19 @@ def move(store: MemoryStore, target: MailboxName, *uids: int) -> None:
     store.user_remove(INBOX, *uids)
 
 
+async def assert_plan_and_run_agree(world: World) -> RunReport:
+    """What a plan says would be held back is what the run holds back."""
+    with world.state() as state:
+        planned = await plan(world.pair, state)
+    report = await world.run()
+    said, done = (
+        [(problem.mailbox, problem.error.message) for problem in result.problems]
+        for result in (planned, report)
+    )
+    assert said == done
+    return report
+
+
 @pytest.mark.parametrize("name", ["Archive", "A"], ids=["after INBOX", "before INBOX"])
 async def test_an_inbox_that_was_emptied_into_another_mailbox(world: World, name: str) -> None:
     """Nothing of it is lost: the messages are there, on both sides."""
@@ -581,7 +625,7 @@ async def test_an_inbox_that_was_emptied_into_another_mailbox(world: World, name
     world.left.add(archive, message(500))
     await filled(world, 60)
     move(world.right, archive, *range(1, 61))
-    report = await world.run()
+    report = await assert_plan_and_run_agree(world)
     assert report.in_step, report.problems
     assert world.bodies(Side.LEFT) == []
     assert len(world.bodies(Side.LEFT, archive)) == 61
@@ -593,7 +637,7 @@ async def test_what_was_not_moved_is_judged_by_itself(world: World) -> None:
     await filled(world, 60)
     move(world.right, archive, *range(1, 31))
     world.right.user_remove(INBOX, *range(31, 61))
-    report = await world.run()
+    report = await assert_plan_and_run_agree(world)
     assert_held(report, "30 messages", "none of the messages")
     assert report.counts.removed_left == 30
     (one,) = held(world)
@@ -605,7 +649,7 @@ async def test_new_mail_elsewhere_excuses_nothing(world: World) -> None:
     world.right.user_remove(INBOX, *range(1, 61))
     for number in range(60):
         world.right.add(MailboxName(("Lists",)), message(1000 + number))
-    assert_held(await world.run(), "60 messages")
+    assert_held(await assert_plan_and_run_agree(world), "60 messages")
     assert len(world.bodies(Side.LEFT)) == 60
 
 
@@ -616,6 +660,46 @@ async def test_mailboxes_that_were_emptied_into_another_are_no_loss_of_the_pair(
         for uid in range(1, 10):
             world.right.add(INBOX, mail[uid].data)
             world.right.user_remove(name, uid)
-    report = await world.run()
+    report = await assert_plan_and_run_agree(world)
     assert report.in_step, report.problems
     assert report.counts.removed_left == 81
+
+
+async def test_an_inbox_that_was_emptied_into_a_new_mailbox(world: World) -> None:
+    await filled(world, 60)
+    move(world.right, MailboxName(("Archive", "2026")), *range(1, 61))
+    report = await assert_plan_and_run_agree(world)
+    assert report.in_step, report.problems
+
+
+async def test_a_plan_judges_what_goes_at_the_first_look_as_the_run_does(world: World) -> None:
+    """A single removal goes before it is known how many there are in all."""
+    names = await filled(world, 20, *(f"M{number}" for number in range(10)))
+    for name in names[1:]:
+        world.right.user_remove(name, *range(1, 19))
+    world.right.user_remove(names[0], 1)
+    report = await assert_plan_and_run_agree(world)
+    assert [one.mailbox for one in held(world)] == names[1:]
+    assert report.counts.removed_left == 1
+
+
+async def test_a_plan_that_cannot_see_who_arrives_says_both(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = MailboxName(("Archive",))
+    await filled(world, 60)
+    move(world.right, archive, *range(1, 61))
+    original = MemoryMailbox.identify
+
+    async def identify(self: MemoryMailbox, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
+        if self.name == archive:
+            raise MailboxError("it cannot be read now")
+        return await original(self, refs)
+
+    monkeypatch.setattr(MemoryMailbox, "identify", identify)
+    with world.state() as state:
+        planned = await plan(world.pair, state)
+    assert {(problem.mailbox, type(problem.error)) for problem in planned.problems} == {
+        (INBOX, GuardError),
+        (archive, MailboxError),
+    }

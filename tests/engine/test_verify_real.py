@@ -162,3 +162,29 @@ async def test_what_a_server_writes_anew_is_said_so(twins: Twins, imap_server_ki
     assert {kind: by_ref[ref] for kind, ref in zip(KINDS, refs, strict=True) if ref in by_ref} == expected
     assert found.same == len(KINDS) - len(expected)
     assert found.difference_count == len(expected)
+
+
+NAMELESS = [
+    b"\r\nonly a body,\nwith mixed\r\nends\n",  # no header at all
+    b"X-Other: 1\r\n\r\na header that names nothing,\nand mixed\r\nends\n",
+    b"From: a@example.org\r\n\r\ntwo of one sender,\nthe one\r\n",
+    b"From: a@example.org\r\n\r\ntwo of one sender,\n\nthe other\r\n",
+]
+"""Messages without a Message-ID that Dovecot and Courier write anew."""
+
+
+async def test_what_a_server_writes_anew_has_a_twin_also_without_a_message_id(
+    twins: Twins, imap_server_kind: ServerKind
+) -> None:
+    """Neither bytes nor size nor header tell: what the run noted does. Cyrus takes no such message."""
+    _, right = twins.stores()
+    async with twins.inbox(right) as mailbox:
+        refs = await deliver(mailbox, [Mail(body, NO_FLAGS, DAY) for body in NAMELESS])
+    await twins.sync()
+    refused = imap_server_kind == "cyrus"
+    kind, why = (Kind.MISSING, "the server refused the message") if refused else (Kind.ALTERED, LINE_ENDS)
+    for _ in range(2):
+        found = await twins.verify()
+        assert {one.kind for one in found.differences} == {kind}, found.differences
+        assert {one.right for one in found.differences} == set(refs)
+        assert all(why in one.why for one in found.differences), found.differences

@@ -178,6 +178,7 @@ def test_a_forgotten_mailbox_leaves_only_its_history(state: State) -> None:
     )
     state.forget_mailbox(INBOX)
     assert not state.mailboxes()
+    assert state.mentioned_mailboxes() == {INBOX}
     assert not state.has_links()
     assert state.base(INBOX) == Base()
     assert [line.detail for line in state.history(mailbox=INBOX)] == ["why"]

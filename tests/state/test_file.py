@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
 import sqlite3
@@ -19,6 +21,7 @@ from mailtwin.errors import LockedError, MailtwinError, StateError, StorageError
 from mailtwin.model import INBOX, NO_FLAGS, Side
 from mailtwin.planner.operations import Link
 from mailtwin.state import AddLink, Note, SetValidity, State, database, state_path
+from mailtwin.testing.powercut import Refusing, expect_complete, outcomes, watched, write_tree
 
 LINKS = [AddLink(Link(uid, uid, NO_FLAGS)) for uid in range(1, 5_001)]
 VALIDITIES = [SetValidity(side, "1") for side in Side]
@@ -223,6 +226,24 @@ def schema_overwritten(path: Path) -> None:
         file.write(b"\xff" * 3_000)
 
 
+def emptied(path: Path) -> None:
+    filled(path)
+    os.truncate(path, 0)
+
+
+def emptied_with_a_log(path: Path) -> None:
+    """Only what was about to be folded into the file is left."""
+    emptied(path)
+    path.with_name(path.name + "-wal").write_bytes(b"\0" * 8192)
+
+
+def without_tables(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    assert path.stat().st_size > 0
+
+
 def of_others_in_reverse(path: Path) -> None:
     opened(path, RIGHT, LEFT).close()
 
@@ -239,6 +260,9 @@ def of_others_in_reverse(path: Path) -> None:
         (truncated, "damaged"),
         (truncated_in_the_first_page, "damaged"),
         (schema_overwritten, "damaged"),
+        (emptied, "damaged or not a state of mailtwin: it is empty"),
+        (emptied_with_a_log, "damaged or not a state of mailtwin: it is empty"),
+        (without_tables, "damaged or not a state of mailtwin: it is an empty database"),
     ],
 )
 def test_what_is_not_our_state_is_refused_and_left_alone(
@@ -299,9 +323,8 @@ def test_looking_creates_nothing(tmp_path: Path) -> None:
     assert State.read_only(path, left=LEFT, right=RIGHT) is None
     assert list(tmp_path.iterdir()) == []
     path.parent.mkdir()
-    path.touch()
     assert State.read_only(path, left=LEFT, right=RIGHT) is None
-    assert list(path.parent.iterdir()) == [path]
+    assert list(path.parent.iterdir()) == []
 
 
 def test_looking_changes_nothing(path: Path) -> None:
@@ -364,22 +387,78 @@ def test_every_version_ever_shipped_can_be_converted(path: Path) -> None:
 def test_a_step_that_fails_leaves_the_version_before(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(path)
     latest = database.scripts()
-    monkeypatch.setattr(database, "scripts", lambda: [*latest, "DROP TABLE links; CREATE TABLE runs (x);"])
+    steps = ["CREATE TABLE colours (x);", "DROP TABLE links; CREATE TABLE runs (x);"]
+    monkeypatch.setattr(database, "scripts", lambda: [*latest, *steps])
     with pytest.raises(StateError):
         opened(path)
     monkeypatch.undo()
     with opened(path) as state:
         assert len(state.base(INBOX).links) == len(LINKS)
+        assert state._connection.execute("PRAGMA user_version").fetchone() == (len(latest),)
 
 
-def test_a_creation_that_was_cut_off_is_begun_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path.touch()
-    monkeypatch.setattr(database, "scripts", lambda: ["CREATE TABLE pair (id; nonsense"])
+def test_a_creation_that_fails_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = database.scripts()
+    monkeypatch.setattr(database, "scripts", lambda: [*good, "CREATE TABLE x (id; nonsense"])
     with pytest.raises(MailtwinError):
         opened(path)
+    assert [file.name for file in path.parent.iterdir()] == ["state.db.lock"]
     monkeypatch.undo()
     assert State.read_only(path, left=LEFT, right=RIGHT) is None
     opened(path).close()
+
+
+def test_a_creation_that_was_killed_is_begun_again(path: Path) -> None:
+    for name in ("state.db.new", "state.db.new-journal"):
+        path.with_name(name).write_bytes(b"half of it")
+    opened(path).close()
+    assert sorted(file.name for file in path.parent.iterdir()) == ["state.db", "state.db.lock"]
+
+
+def test_a_link_that_leads_nowhere_is_not_replaced(path: Path) -> None:
+    """A state on a disk that is not mounted is not a new pair."""
+    path.symlink_to(path.with_name("disk") / "state.db")
+    with pytest.raises(StorageError):
+        opened(path)
+    assert path.is_symlink()
+
+
+def assert_whole_or_not_there(path: Path) -> None:
+    """Who looks sees a state or none; and the next run has one."""
+    looked = State.read_only(path, left=LEFT, right=RIGHT)
+    if looked is not None:
+        assert looked.check() == []
+        looked.close()
+    with opened(path) as state:
+        assert state.check() == []
+    assert sorted(file.name for file in path.parent.iterdir()) == ["state.db", "state.db.lock"]
+
+
+def test_the_power_goes_while_a_state_is_made(tmp_path: Path) -> None:
+    root = tmp_path / "first"
+    root.mkdir()
+    with watched(root) as log:
+        opened(root / "state.db").close()
+    expect_complete(log, root)
+    for number, (_, _, tree) in enumerate(outcomes(log, mixtures=3)):
+        write_tree(tree, tmp_path / str(number))
+        assert_whole_or_not_there(tmp_path / str(number) / "state.db")
+    assert number > 30
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_disk_refuses_while_a_state_is_made(tmp_path: Path, lasting: bool) -> None:
+    for nth in range(1, 1_000):
+        root = tmp_path / str(nth)
+        root.mkdir()
+        gate = Refusing(nth, errno.ENOSPC, lasting)
+        with watched(root, gate), contextlib.suppress(StorageError):
+            opened(root / "state.db").close()
+        if not gate.refused:
+            assert nth > 30
+            return
+        assert_whole_or_not_there(root / "state.db")
+    pytest.fail("a state takes fewer operations than that")
 
 
 # --- the disk --------------------------------------------------------------------------------------------------------

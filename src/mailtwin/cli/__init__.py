@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 
 
@@ -11,6 +12,8 @@ def main() -> None:
     """The entry point of the `mailtwin` script."""
     # Importing makes objects that stay: looking for garbage among them costs a tenth of the start.
     gc.disable()
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if sys.getfilesystemencoding() != "utf-8":
             _again_in_utf8()
@@ -19,6 +22,8 @@ def main() -> None:
         code = run()
     except KeyboardInterrupt:  # before the commands could take care of it
         code = 130
+        if sys.stderr is not None:
+            sys.stderr.write("interrupted; nothing was begun\n")
     sys.exit(code)
 
 

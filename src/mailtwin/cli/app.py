@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,6 +18,9 @@ from mailtwin.cli.exitcodes import as_help
 from mailtwin.cli.output import Lines, error_lines, prepare_streams
 from mailtwin.cli.runner import InterruptedRunError
 from mailtwin.errors import ExitCode, MailtwinError
+
+if TYPE_CHECKING:
+    from mailtwin.cli.jsonscreen import JsonScreen
 
 F = TypeVar("F", bound=Callable[..., Any])
 DIRECTIONS = ("two-way", "left-to-right", "right-to-left")
@@ -301,7 +304,7 @@ def state_check(**values: Any) -> int:
 
 @commands.command()
 @_options("config", "view", "layout", "ca_file", "state_dir", "json")
-@click.option("--mailbox", metavar="NAME", help="Only in this mailbox, by its name on the left side.")
+@_MAILBOX
 @click.option("--message-id", metavar="ID", help="Only the message with this Message-ID.")
 def undo(targets: tuple[str, ...], **values: Any) -> int:
     """Put back what a run removed: `mailtwin undo PAIR RUN`.
@@ -323,43 +326,83 @@ def demo(keep: Path | None) -> int:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code; raises nothing but SystemExit's kin."""
+    """Runs the command line and returns the exit code; raises nothing but SystemExit's kin.
+
+    Whatever happens, what was asked for with `--json` ends with the JSON object `end`; a request for help is none.
+    """
     prepare_streams()
+    words = list(sys.argv[1:] if arguments is None else arguments)
     errors = Lines(sys.stderr)
+    machine = _json_screen(errors) if _wants_json(words) else None
+
+    def tell(error: MailtwinError) -> int:
+        if machine is not None:
+            machine.error(error)
+        else:
+            for line in error_lines(error):
+                errors.write(line)
+        return error.exit_code
+
     try:
-        return int(commands.main(arguments, prog_name="mailtwin", standalone_mode=False) or 0)
+        code = int(commands.main(words, prog_name="mailtwin", standalone_mode=False) or 0)
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.exceptions.NoArgsIsHelpError as wrong:
         errors.write(wrong.format_message())
         return ExitCode.USAGE
     except click.ClickException as wrong:
-        for line in _usage_lines(wrong):
-            errors.write(line)
-        return ExitCode.USAGE
+        code = tell(_usage_error(wrong))
     except MailtwinError as error:
-        for line in error_lines(error):
-            errors.write(line)
-        return error.exit_code
+        code = tell(error)
     except (InterruptedRunError, KeyboardInterrupt, click.Abort):
         errors.write("interrupted; the next run goes on from here")
-        return ExitCode.INTERRUPTED
-    except Exception:  # noqa: BLE001 - the last place: everything else is a mistake of ours, and is shown whole
-        return _apologise(errors)
+        code = ExitCode.INTERRUPTED
+    except Exception as mistake:  # noqa: BLE001 - the last place: everything else is a mistake of ours, and is shown whole
+        errors.write(_traceback(mistake))
+        code = tell(MistakeError.of(mistake))
+    if machine is not None:
+        machine.end(code)
+    return code
 
 
-def _usage_lines(wrong: click.ClickException) -> list[str]:
-    lines = [f"error: {wrong.format_message()}"]
+def _wants_json(words: Sequence[str]) -> bool:
+    """Whether `--json` is among the options, also of a command line that cannot be understood."""
+    return "--json" in words[: words.index("--") if "--" in words else None]
+
+
+def _json_screen(errors: Lines) -> JsonScreen:
+    from mailtwin.cli.jsonscreen import JsonScreen  # late: it needs the engine
+
+    return JsonScreen(Lines(sys.stdout), errors)
+
+
+class UsageError(MailtwinError):
+    """The command line was not understood."""
+
+    exit_code = ExitCode.USAGE
+
+
+class MistakeError(MailtwinError):
+    """What is told of a mistake of our own, besides where it happened."""
+
+    @classmethod
+    def of(cls, mistake: Exception) -> MistakeError:
+        """The error that stands for `mistake`."""
+        return cls(
+            "This is a mistake in mailtwin, for which we apologise; please report the traceback on standard error, "
+            f"which ends in {type(mistake).__name__}.",
+            hint="No mail is lost by it: what was done is noted, and the next run goes on from there.",
+        )
+
+
+def _usage_error(wrong: click.ClickException) -> UsageError:
     context = wrong.ctx if isinstance(wrong, click.UsageError) else None
-    return [*lines, f"hint: {context.command_path} --help"] if context is not None else lines
+    return UsageError(
+        wrong.format_message(), hint=f"{context.command_path} --help" if context is not None else ""
+    )
 
 
-def _apologise(errors: Lines) -> int:
+def _traceback(mistake: Exception) -> str:
     import traceback
 
-    errors.write(traceback.format_exc().rstrip())
-    errors.write(
-        "error: This is a mistake in mailtwin, for which we apologise; please report the lines above."
-    )
-    errors.write("hint: No mail is lost by it: what was done is noted, and the next run goes on from there.")
-    return ExitCode.FAILED
+    return "".join(traceback.format_exception(mistake)).rstrip()

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from mailtwin.cli import runner
+from mailtwin.cli.named import NamedMailbox
 from mailtwin.cli.output import Lines
 from mailtwin.cli.screen import Screen, TextScreen
 from mailtwin.cli.targets import Overrides, find_pairs
@@ -355,26 +356,28 @@ def _each(
 ) -> int:
     """Does the work on each pair; `at_end` judges what all of them together came to, when none failed."""
     screen = make_screen(options, narrates=narrates)
-    code = ExitCode.OK
+    named = NamedMailbox(_mailbox(options))
     try:
-        code = worst(_all(options, screen, work)) or at_end()
+        code = worst(_all(options, screen, work, named))
+        if code is ExitCode.OK:
+            named.require()
+            code = at_end()
     except MailtwinError as error:
         code = error.exit_code
         screen.error(error)
-    except (runner.InterruptedRunError, KeyboardInterrupt):
-        code = ExitCode.INTERRUPTED
-        raise
     finally:
-        screen.end(code)
+        screen.pause()
     return code
 
 
-def _all(options: Options, screen: Screen, work: Callable[[Built, Screen], ExitCode]) -> Iterable[ExitCode]:
+def _all(
+    options: Options, screen: Screen, work: Callable[[Built, Screen], ExitCode], named: NamedMailbox
+) -> Iterable[ExitCode]:
     for settings in find_pairs(options.targets, options.overrides):
         built = build_pair(settings, ask_at_terminal, retry=options.retry)
         screen.begin(built.name, settings.left.address, settings.right.address)
         try:
-            yield work(built, screen)
+            yield work(built, screen) if named.concerns(built) else ExitCode.OK
         except MailtwinError as error:
             screen.error(error)
             yield error.exit_code

@@ -9,7 +9,7 @@ EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.FAILED: "A failure without a code of its own, or a mistake in mailtwin.",
     ExitCode.USAGE: "The command line was not understood.",
     ExitCode.NOT_IN_STEP: "Something is not in step, or not identical; each message and mailbox is listed.",
-    ExitCode.CONFIGURATION: "The configuration or an address is wrong.",
+    ExitCode.CONFIGURATION: "The configuration, an address or a name is wrong.",
     ExitCode.LOGIN: "A server refused the user name or the password.",
     ExitCode.UNREACHABLE: "A server could not be reached, or the connection was lost for good.",
     ExitCode.TLS: "The encrypted connection failed, or the certificate is not trusted.",

@@ -90,6 +90,7 @@ class JsonScreen(Screen):
             self._err.write(line)
 
     def end(self, exit_code: int) -> None:
+        """The end of everything, with the program's exit code."""
         self._pair = None
         self._write({"event": "end", "exit_code": exit_code})
 

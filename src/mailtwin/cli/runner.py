@@ -38,7 +38,8 @@ async def _interruptible(main: Coroutine[Any, Any, T]) -> T:
         signals.append(which)
         task.cancel()
 
-    for which in (signal.SIGINT, signal.SIGTERM):
+    before = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
+    for which in before:
         loop.add_signal_handler(which, interrupt, which)
     try:
         return await task
@@ -47,5 +48,7 @@ async def _interruptible(main: Coroutine[Any, Any, T]) -> T:
             raise InterruptedRunError from error
         raise
     finally:
-        for which in (signal.SIGINT, signal.SIGTERM):
+        for which, handler in before.items():
             loop.remove_signal_handler(which)
+            if handler is not None:  # None: not one of Python's
+                signal.signal(which, handler)

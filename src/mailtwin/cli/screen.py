@@ -112,11 +112,8 @@ class Screen(ABC):
     def error(self, error: MailtwinError) -> None:
         """Work on the pair ended with an error."""
 
-    def end(self, exit_code: int) -> None:
-        """Everything ended."""
-
     def pause(self) -> None:
-        """Something else will use the terminal."""
+        """Something else will use the terminal, or everything ended."""
 
 
 class TextScreen(Screen):

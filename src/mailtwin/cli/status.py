@@ -12,6 +12,9 @@ from mailtwin.state import Kept, MailboxRecord, RunRecord, State, Uncopied
 
 RUNS_SHOWN = 5
 
+OUTCOME_CHARS_MAX = 72
+"""An error may have a paragraph to say; in a table it is cut, and `--json` has the whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class PairStatus:
@@ -63,7 +66,8 @@ def read_status(path: Path, left: str, right: str) -> PairStatus:
 
 
 def outcome(run: RunRecord) -> str:
-    """How a run ended, in words."""
+    """How a run ended, in words that fit into a table."""
     if run.outcome is None:
         return "running, or killed"
-    return run.outcome
+    line = " ".join(run.outcome.split())
+    return line if len(line) <= OUTCOME_CHARS_MAX else f"{line[: OUTCOME_CHARS_MAX - 3]}..."

@@ -110,10 +110,6 @@ class TerminalScreen(TextScreen):
             table.add_row(*(Text(harmless(cell)) for cell in row))
         self._tables.print(table)
 
-    def end(self, exit_code: int) -> None:
-        self.pause()
-        super().end(exit_code)
-
     def pause(self) -> None:
         if self._progress is not None:
             self._progress.stop()

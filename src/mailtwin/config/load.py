@@ -31,6 +31,7 @@ from mailtwin.errors import ConfigurationError
 from mailtwin.planner.operations import Policy
 
 CONFIGURATION_BYTES_MAX = 16 * 1024 * 1024
+NAMED_MAX = 20
 T = TypeVar("T")
 KeyPath = tuple[str, ...]
 _TOML_PLACE = re.compile(r"\(at line (\d+), column (\d+)\)$")
@@ -160,14 +161,15 @@ def described(value: object) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A phrase that names the known name nearest to `name`, or all of them when none is near."""
+    """A phrase that names the known name nearest to `name`, or the first of all when none is near."""
     import difflib
 
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"did you mean {close[0]}?"
-    return f"expected one of {', '.join(names)}" if names else "none is known"
+    more = f" and {len(names) - NAMED_MAX:,} more" if len(names) > NAMED_MAX else ""
+    return f"expected one of {', '.join(names[:NAMED_MAX])}{more}" if names else "none is known"
 
 
 class _Table:

@@ -321,7 +321,7 @@ INCLUDE = Key(
     STRINGS,
     ("*",),
     "The mailboxes to keep in step, by their names on the left. `*` stands for any text, also over levels, `?` for one "
-    "character; `[` has no meaning of its own.",
+    "character; `[` has no meaning of its own, nor have `*` and `?` after a backslash.",
     '["*"]',
 )
 EXCLUDE = Key("mailboxes.exclude", STRINGS, (), "Mailboxes to leave out even if included.", "[]")

@@ -23,6 +23,9 @@ MANY_REMOVALS = 1000
 MANY_SHARE_MAX = 0.1
 """Above this number a smaller share is enough: of a large mailbox nobody removes thousands of messages in passing."""
 
+DISPOSABLE = frozenset({"\\Trash", "\\Junk"})
+"""The special uses (RFC 6154) of mailboxes that people and servers empty as a matter of course."""
+
 EMPTY_UNGUARDED = 3
 """So many messages may all have been removed from a mailbox: somebody tidied it up, and it is done in a moment."""
 
@@ -61,7 +64,8 @@ class Evidence:
     them. On the other side `listed` messages are listed now, and `listed_before` were when the mailbox was last in step
     (None: not known); `survivors` of those agreed on are among them. `only_oldest`: everything that is missing is older
     than everything that is listed. `location`, `location_before`: see `Observation`. `whole`: the mailbox itself would
-    be removed. `pair`: this run as a whole.
+    be removed. `disposable`: a side calls the mailbox one that is emptied as a matter of course. `pair`: this run as a
+    whole, without disposable mailboxes.
     """
 
     side: Side
@@ -74,6 +78,7 @@ class Evidence:
     location: str = ""
     location_before: str = ""
     whole: bool = False
+    disposable: bool = False
     pair: PairTotal = PairTotal()
 
 
@@ -85,9 +90,31 @@ def is_implausible(removals: int, agreed: int) -> bool:
 
 
 def judge(found: Evidence) -> dict[Sign, str]:
-    """The signs against these removals, each in words; none: they are plausible."""
+    """The signs against these removals, each in words; none: they are plausible.
+
+    How much of a disposable mailbox is left says nothing. What else speaks against it, and a pair that loses too much
+    elsewhere, counts there as well.
+    """
     if not found.refs:
         return {}
+    signs = {} if found.disposable else _amount(found)
+    there, count = found.side.other.label, len(found.refs)
+    if found.only_oldest and found.listed in WINDOWS:
+        signs[Sign.WINDOW] = (
+            f"exactly the newest {found.listed:,} messages are listed on the {there}, as by a server that shows no more"
+        )
+    if found.location != found.location_before and found.location and found.location_before:
+        signs[Sign.MOVED] = f"the {there} is another disk or another directory than last time"
+    elsewhere = found.pair.removals - (0 if found.disposable else count)
+    if elsewhere > 0 and is_implausible(found.pair.removals, found.pair.agreed):
+        signs[Sign.PAIR] = (
+            f"with those of other mailboxes {found.pair.removals:,} of {found.pair.agreed:,} messages"
+        )
+    return signs
+
+
+def _amount(found: Evidence) -> dict[Sign, str]:
+    """The signs that lie in how much is missing and how much is left."""
     there, count = found.side.other.label, len(found.refs)
     before = found.listed_before or 0
     signs: dict[Sign, str] = {}
@@ -101,16 +128,6 @@ def judge(found: Evidence) -> dict[Sign, str]:
     if not signs and not found.whole and is_implausible(before - found.listed, before):
         signs[Sign.SHORT] = (
             f"{found.listed:,} messages are listed on the {there}, {before:,} were when both sides were last in step"
-        )
-    if found.only_oldest and found.listed in WINDOWS:
-        signs[Sign.WINDOW] = (
-            f"exactly the newest {found.listed:,} messages are listed on the {there}, as by a server that shows no more"
-        )
-    if found.location != found.location_before and found.location and found.location_before:
-        signs[Sign.MOVED] = f"the {there} is another disk or another directory than last time"
-    if found.pair.removals > count and is_implausible(found.pair.removals, found.pair.agreed):
-        signs[Sign.PAIR] = (
-            f"with those of other mailboxes {found.pair.removals:,} of {found.pair.agreed:,} messages"
         )
     return signs
 

@@ -3,10 +3,12 @@
 What the state says is linked is not believed: a verification that took its pairs from there would prove the state
 with the state. First the very bytes decide. Where one side holds the same bytes more often, the copies with the same
 flags and date belong together, and a copy that is held for a person's decision comes last. What has no equal left on
-the other side is then looked for by the header fields that a person would know it by, by the Message-ID alone (a server
-may have written the other fields anew), and last by size and date, where these belong to one message only. Such pairs
-are one message whose bytes were altered. Two messages with different Message-IDs are never one. What is left over is
-missing on the other side, or, where that side holds the very bytes, one too many.
+the other side is then looked for by the header fields that a person would know it by, and by the Message-ID alone (a
+server may have written the other fields anew). Of what has none a server may have left nothing to tell it by: there,
+where the bytes differ at any rate, the state may explain whose copy it is. Without it the other fields tell, and last
+size and date, where these belong to one message only. Such pairs are one message whose bytes were altered. Two messages
+with different Message-IDs are never one. What is left over is missing on the other side, or, where that side holds the
+very bytes, one too many.
 
 Pure functions. Read next: `mailtwin.engine.verify`.
 """
@@ -14,7 +16,7 @@ Pure functions. Read next: `mailtwin.engine.verify`.
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Container, Hashable, Iterable, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mailtwin.model import Flags, Ref, Side
@@ -36,18 +38,21 @@ class Seen:
 class Match:
     """One message: as the left and as the right shows it, or alone on one side.
 
-    `is_double`: it is alone, though the other side holds the very same bytes.
+    `is_double`: it is alone, though the other side holds the very same bytes. `is_agreed`: nothing that both sides show
+    tells that these two are one message; a run that copied one to the other noted it.
     """
 
     left: Seen | None
     right: Seen | None
     is_double: bool = False
+    is_agreed: bool = False
 
     def on(self, side: Side) -> Seen | None:
         """How `side` shows it."""
         return self.left if side is Side.LEFT else self.right
 
 
+_NONE: Mapping[Ref, Ref] = {}
 _Key = Callable[[Seen], Hashable]
 _Sides = tuple[list[Seen], list[Seen]]
 
@@ -97,8 +102,9 @@ _ALTERED_BYTES: tuple[_Key, ...] = (
     _with(_named),
     _with(_message_id, _date),
     _with(_message_id),
-    _with(_nameless, _date),
 )
+
+_ALTERED_BYTES_OF_NAMELESS: tuple[_Key, ...] = (_with(_nameless, _date),)
 
 _ALTERED_BYTES_OF_ONE: tuple[_Key, ...] = (
     _nameless,
@@ -107,8 +113,15 @@ _ALTERED_BYTES_OF_ONE: tuple[_Key, ...] = (
 """Too weak to tell which of several messages it is."""
 
 
-def match(left: Iterable[Seen], right: Iterable[Seen], late: Container[tuple[Side, Ref]] = ()) -> list[Match]:
-    """Every message of both sides, each once. `late`: copies that are known to be one too many."""
+def match(
+    left: Iterable[Seen],
+    right: Iterable[Seen],
+    late: Container[tuple[Side, Ref]] = (),
+    twins: Mapping[Ref, Ref] = _NONE,
+) -> list[Match]:
+    """Every message of both sides, each once. `late`: copies that are known to be one too many. `twins`: what a run
+    noted of left messages and their right copies, for what neither bytes nor a Message-ID tell.
+    """
     groups: dict[str, _Sides] = defaultdict(lambda: ([], []))
     for side, messages in zip(Side, (left, right), strict=True):
         for seen in messages:
@@ -121,6 +134,13 @@ def match(left: Iterable[Seen], right: Iterable[Seen], late: Container[tuple[Sid
         for side in Side:
             rest[side].extend(left_over[side])
     pairs, rest = _pair(rest, _ALTERED_BYTES)
+    single = [
+        {seen.ref: seen for seen in rest[side] if not groups[seen.digest.sha256][side.other]} for side in Side
+    ]
+    agreed, rest = _pair_agreed(rest, single, twins)
+    matches += [Match(*pair, is_agreed=True) for pair in agreed]
+    more, rest = _pair(rest, _ALTERED_BYTES_OF_NAMELESS)
+    pairs += more
     for key in _ALTERED_BYTES_OF_ONE:
         more, rest = _pair_unique(rest, key)
         pairs += more
@@ -169,6 +189,25 @@ def _pair(sides: _Sides, keys: Sequence[_Key]) -> tuple[list[tuple[Seen, Seen]],
     return pairs, (left, right)
 
 
+def _pair_agreed(
+    sides: _Sides, candidates: Sequence[Mapping[Ref, Seen]], twins: Mapping[Ref, Ref]
+) -> tuple[list[tuple[Seen, Seen]], _Sides]:
+    """Pairs those of the `candidates` (by ref, on each side) that are twins; not two with Message-IDs."""
+    pairs = [
+        (seen, other)
+        for seen in candidates[Side.LEFT].values()
+        if (other := candidates[Side.RIGHT].get(twins.get(seen.ref, ""))) is not None
+        and not (seen.digest.message_id and other.digest.message_id)
+    ]
+    return pairs, _without(sides, pairs)
+
+
+def _without(sides: _Sides, pairs: Iterable[tuple[Seen, Seen]]) -> _Sides:
+    taken = {id(seen) for pair in pairs for seen in pair}
+    left, right = ([seen for seen in side if id(seen) not in taken] for side in sides)
+    return left, right
+
+
 def _pair_unique(sides: _Sides, key: _Key) -> tuple[list[tuple[Seen, Seen]], _Sides]:
     """Pairs messages that have a key in common with exactly one of the other side; not two with Message-IDs."""
     counts = [Counter(map(key, side)) for side in sides]
@@ -180,6 +219,4 @@ def _pair_unique(sides: _Sides, key: _Key) -> tuple[list[tuple[Seen, Seen]], _Si
         unique = all(count[found] == 1 for count in counts)
         if other is not None and unique and not (seen.digest.message_id and other.digest.message_id):
             pairs.append((seen, other))
-    taken = {id(seen) for pair in pairs for seen in pair}
-    left, right = ([seen for seen in side if id(seen) not in taken] for side in sides)
-    return pairs, (left, right)
+    return pairs, _without(sides, pairs)

@@ -39,6 +39,8 @@ ARRIVALS_MAX = 100_000
 """So many messages that a run copied are compared with those that are missing."""
 
 End = tuple[Side, Ref]
+Arrival = tuple[MailboxName, str]
+"""A mailbox and a Message-ID."""
 
 
 class NeedsSecondLook(Exception):
@@ -58,11 +60,11 @@ class Budget:
     left: int = REMOVALS_UNGUARDED
     spent: dict[Side, int] = field(default_factory=lambda: dict.fromkeys(Side, 0))
 
-    def spend(self, operations: Iterable[Remove]) -> None:
-        """Notes removals that are about to happen."""
+    def spend(self, operations: Iterable[Remove], *, disposable: bool) -> None:
+        """Notes removals that are about to happen; what was thrown away anyway is no loss of the pair."""
         for operation in operations:
             self.left -= 1
-            self.spent[operation.side] += 1
+            self.spent[operation.side] += not disposable
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +79,27 @@ class SecondLook:
 
 @dataclass(slots=True)
 class Gate:
-    """Lets the removals of one mailbox through, or does not. `look` is None at the first look."""
+    """Lets the removals of one mailbox through, or does not. `look` is None at the first look; `disposable`: see
+    `Evidence`."""
 
     state: State
     name: MailboxName
     budget: Budget
     look: SecondLook | None = None
+    disposable: bool = False
     _compared: bool = False
+
+    def anew(self) -> Gate:
+        """The same gate for another attempt at the mailbox."""
+        return replace(self, _compared=False)
 
     def admit(self, base: Base, known: Known, operations: Sequence[Remove]) -> list[Remove]:
         """Those of the planned removals that may be done now; never none.
 
         Raises NeedsSecondLook, GuardError for what is held back (that is durable then), MailboxError when both looks
-        differ.
+        differ. At the first look nothing is written.
         """
-        case = Case.of(self.state, self.name, base, known, operations, self.look)
+        case = Case.of(self.state, self.name, base, known, operations, self.look, disposable=self.disposable)
         if self.look is None:
             return self._at_first_look(case)
         self._compare(case, self.look.looked)
@@ -118,7 +126,7 @@ class Gate:
         if len(linked) > min(LOOKED_AT_ONCE, self.budget.left) or any(case.signs.values()):
             unapproved = frozenset((side, ref) for side, found in case.evidence.items() for ref in found.refs)
             raise NeedsSecondLook(frozenset((op.side, op.ref) for op in linked), unapproved)
-        self.budget.spend(linked)
+        self.budget.spend(linked, disposable=self.disposable)
         return list(case.operations)
 
     def _compare(self, case: Case, looked: frozenset[End]) -> None:
@@ -169,6 +177,8 @@ class Case:
         known: Known,
         operations: Sequence[Remove],
         look: SecondLook | None = None,
+        *,
+        disposable: bool = False,
     ) -> Case:
         """The case of these removals. Raises StateError and StorageError."""
         found = [] if state is None else state.held(name)
@@ -182,7 +192,8 @@ class Case:
             if refs:
                 sighting = None if state is None else state.sighting(name, side.other)
                 known_of = _evidence(sighting, base, known, side, refs, excused)
-                evidence[side] = replace(known_of, pair=look.pair[side]) if look is not None else known_of
+                total = look.pair[side] if look is not None else PairTotal()
+                evidence[side] = replace(known_of, pair=total, disposable=disposable)
         signs = {side: judge(each) for side, each in evidence.items()}
         return cls(operations, base, known, held, excused, evidence, signs)
 
@@ -277,16 +288,22 @@ def message_ids(state: State, held: HeldRemovals, limit: int) -> list[tuple[Ref,
     return [(ref, known.get((held.side, ref), "")) for ref in refs]
 
 
-def find_moved(state: State, run: int, name: MailboxName, looked: AbstractSet[End]) -> frozenset[End]:
-    """Those of the messages that `run` copied in another mailbox, by their Message-IDs: both sides hold them there."""
-    arrived = {
-        line.message_id
-        for line in state.history(run=run, operation="copy", limit=ARRIVALS_MAX)
-        if line.message_id and line.mailbox != name
-    }
-    if not arrived:
+def arrivals(state: State, run: int) -> list[Arrival]:
+    """The messages that `run` copied, as far as they have a Message-ID."""
+    lines = state.history(run=run, operation="copy", limit=ARRIVALS_MAX)
+    return [(line.mailbox, line.message_id) for line in lines if line.message_id]
+
+
+def find_moved(
+    state: State, name: MailboxName, looked: AbstractSet[End], arrived: Iterable[Arrival]
+) -> frozenset[End]:
+    """Those of the messages, missing in `name`, that arrived in another mailbox: both sides hold them there."""
+    elsewhere = {message_id for mailbox, message_id in arrived if mailbox != name}
+    if not elsewhere:
         return frozenset()
-    return frozenset(end for end, message_id in _names(state, name, looked).items() if message_id in arrived)
+    return frozenset(
+        end for end, message_id in _names(state, name, looked).items() if message_id in elsewhere
+    )
 
 
 def name_messages(state: State, held: HeldRemovals, limit: int) -> list[str]:

@@ -15,13 +15,22 @@ from dataclasses import dataclass, field
 from mailtwin.engine.backlog import Backlog, Key, problems_of
 from mailtwin.engine.doubts import list_doubts
 from mailtwin.engine.glance import Glance, glance, is_still_in_step
-from mailtwin.engine.guards import PairTotal
+from mailtwin.engine.guards import DISPOSABLE, PairTotal
+from mailtwin.engine.itself import refuse_itself
 from mailtwin.engine.known import Known
 from mailtwin.engine.labelling import Labels
 from mailtwin.engine.mailbox import MailboxRun, NeedsReconnect
 from mailtwin.engine.pair import SETTLE_S, Pair, open_both
 from mailtwin.engine.quarantine import tidy
-from mailtwin.engine.removals import LOOKED_AT_ONCE, Budget, Gate, NeedsSecondLook, SecondLook, find_moved
+from mailtwin.engine.removals import (
+    LOOKED_AT_ONCE,
+    Budget,
+    Gate,
+    NeedsSecondLook,
+    SecondLook,
+    arrivals,
+    find_moved,
+)
 from mailtwin.engine.report import (
     Connected,
     Counts,
@@ -78,13 +87,15 @@ PAUSE_S_MAX = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What both sides list, in left names, and which mailboxes are the pair's business. `views`: see `views_in`."""
+    """What both sides list, in left names, and which mailboxes are the pair's business. `views`: see `views_in`.
+    `disposable`: those that a side says are emptied as a matter of course."""
 
     lists: tuple[MailboxList, MailboxList]
     views: frozenset[MailboxName]
     operations: tuple[MailboxOperation, ...]
     twins: tuple[MailboxName, ...]
     glances: Mapping[MailboxName, Glance]
+    disposable: frozenset[MailboxName]
 
     @property
     def unchanged(self) -> frozenset[MailboxName]:
@@ -152,7 +163,10 @@ class PairRun:
         self.failures = 0
         while True:
             try:
-                return await survey_pair(self.pair, self.state)
+                survey = await survey_pair(self.pair, self.state)
+                if not self.state.has_links():
+                    await refuse_itself(self.pair, survey.lists)
+                return survey
             except MailtwinError as error:
                 await self._recover(error)
 
@@ -232,14 +246,14 @@ class PairRun:
             if isinstance(operation, RemoveMailbox)
         ]
         self._forget_held({*busy, *(mailbox.name for mailbox in vanished)})
-        agreed = count_agreed(self.pair, self.state)
+        agreed = count_agreed(self.pair, self.state, survey)
         resting = {name for name, _key in self._uncopied()}
         self.results += [
             MailboxResult(name, name not in resting, unchanged=True) for name in sorted(survey.unchanged)
         ]
         for index, name in enumerate(busy, 1):
             started = MailboxStarted(name, index, len(busy))
-            await self._work_on(survey.glances[name], started, Tally(), None)
+            await self._work_on(survey, started, Tally(), None)
         if self.waiting or vanished:
             await self._look_again(survey, vanished, agreed)
 
@@ -269,13 +283,15 @@ class PairRun:
                 self.state.commit(held.mailbox, [DropHeld(held.side)])
 
     async def _work_on(
-        self, found: Glance, started: MailboxStarted, tally: Tally, look: SecondLook | None
+        self, survey: Survey, started: MailboxStarted, tally: Tally, look: SecondLook | None
     ) -> None:
         """Works on one mailbox; its result, or what it waits for, is noted."""
         self._tell(started)
         in_step = False
+        found = survey.glances[started.name]
+        gate = Gate(self.state, found.name, self.budget, look, found.name in survey.disposable)
         try:
-            in_step = await self._bring_in_step(found, tally, look)
+            in_step = await self._bring_in_step(found, tally, gate)
         except NeedsSecondLook as need:
             self.waiting[found.name] = Waiting(started, tally, need)
             return
@@ -295,10 +311,11 @@ class PairRun:
         counts = dict(self.budget.spent)
         doubtful = {side for waiting in self.waiting.values() for side, _ref in waiting.need.looked}
         moved = {}
+        arrived = arrivals(self.state, self.number)
         for name, waiting in self.waiting.items():
-            moved[name] = find_moved(self.state, self.number, name, waiting.need.looked)
+            moved[name] = find_moved(self.state, name, waiting.need.looked, arrived)
             for side, _ref in waiting.need.unapproved - moved[name]:
-                counts[side] += 1
+                counts[side] += name not in survey.disposable
         for mailbox in vanished:
             lost = len(mailbox.evidence(PairTotal()).refs)
             counts[mailbox.side] += lost
@@ -310,7 +327,7 @@ class PairRun:
         for name in list(self.waiting):
             waiting = self.waiting.pop(name)
             look = SecondLook(waiting.need.looked, totals, moved[name])
-            await self._work_on(survey.glances[name], waiting.started, waiting.tally, look)
+            await self._work_on(survey, waiting.started, waiting.tally, look)
         for mailbox in vanished:
             try:
                 await mailbox.remove(totals[mailbox.side])
@@ -319,12 +336,12 @@ class PairRun:
                     raise
                 self._problem(Problem(error, mailbox.name))
 
-    async def _bring_in_step(self, found: Glance, tally: Tally, look: SecondLook | None) -> bool:
+    async def _bring_in_step(self, found: Glance, tally: Tally, gate: Gate) -> bool:
         """Works on one mailbox, through lost connections; whether it is in step. Raises NeedsSecondLook."""
         name = found.name
         self.state.add_mailbox(name)
         self.failures = 0
-        glanced = look is not None
+        glanced = gate.look is not None
         while True:
             try:
                 if not glanced:
@@ -332,7 +349,7 @@ class PairRun:
                     glanced = True
                     if await is_still_in_step(self.pair, self.state, found):
                         return not self.state.uncopied(name)
-                return await self._attempt(Gate(self.state, name, self.budget, look), tally)
+                return await self._attempt(gate.anew(), tally)
             except NeedsReconnect as need:
                 await self._settle(name, need)
             except MailtwinError as error:
@@ -457,9 +474,13 @@ async def close(pair: Pair) -> None:
     await asyncio.gather(*(pair.store(side).close() for side in Side))
 
 
-def count_agreed(pair: Pair, state: State) -> int:
-    """How many messages both sides hold in all mailboxes that take part."""
-    return sum(record.links for name, record in state.mailboxes().items() if pair.select(name))
+def count_agreed(pair: Pair, state: State, survey: Survey) -> int:
+    """How many messages both sides hold in all mailboxes that take part, but for the disposable ones."""
+    return sum(
+        record.links
+        for name, record in state.mailboxes().items()
+        if pair.select(name) and name not in survey.disposable
+    )
 
 
 async def survey_pair(pair: Pair, state: State | None) -> Survey:
@@ -489,4 +510,8 @@ async def survey_pair(pair: Pair, state: State | None) -> Survey:
         )
         for name in twins
     }
-    return Survey(lists, views, operations, twins, glances)
+    disposable = {name for name, info in left.mailboxes.items() if info.special_use in DISPOSABLE}
+    disposable |= {
+        pair.names.to_left(name) for name, info in right.mailboxes.items() if info.special_use in DISPOSABLE
+    }
+    return Survey(lists, views, operations, twins, glances, frozenset(disposable))

@@ -2,7 +2,8 @@
 
 Which messages there are, their flags, dates and sizes are asked of both stores anew each time, and messages are paired
 by what they are (`mailtwin.engine.matching`), never by what the state says is linked. What the state knows is used to
-*explain* a difference (a decision that waits, a policy that keeps), never to explain it away.
+*explain* a difference (a decision that waits, a policy that keeps, an altered message that only a run can know), never
+to explain it away.
 
 Bytes are compared by the digests of what travels on the wire. Unless the verification is deep, a message that was read
 before is not read again as long as its store shows the same stamp of it. That trusts an IMAP server to give a UID to
@@ -259,10 +260,10 @@ class MailboxProof:
             self._see(Side.RIGHT, right, listings[Side.RIGHT], vocabularies),
         )
         late = {(one.side, one.ref) for one in self.waiting if one.is_extra}
-        matches = match(*sides, late)
         agreed, state = self._agreed(listings), self.whole.state
         uncopied = state.uncopied(self.name) if state is not None and agreed.left_validity is not None else ()
         known = Explanations.of(agreed, self.waiting, uncopied)
+        matches = match(*sides, late, {link.left: link.right for link in agreed.links})
         short = [
             Finding(Kind.UNSEEN, str(self.name), side, why="not all of its messages are listed")
             for side in Side
@@ -400,6 +401,8 @@ class MailboxProof:
             altered = tuple(_alterations(left, right))
             kind = Kind.ALTERED if altered else Kind.SAME
             reasons = [*self._rot(left, right), *([why[id(found)]] if id(found) in why else [])]
+            if found.is_agreed:
+                reasons.append("one is the copy of the other by what a run noted")
             return Finding(kind, str(self.name), None, *about, altered, "; ".join(reasons))
         side = Side.LEFT if left is not None else Side.RIGHT
         kind, reason = self._alone(side, some.ref, known)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -137,17 +137,48 @@ class Lock:
 # --- opening ---------------------------------------------------------------------------------------------------------
 
 
-def create_file(path: Path) -> None:
-    """Makes the directories (0700) and an empty file (0600) where there are none, durably. Raises OSError."""
-    missing = [parent for parent in path.parents if not parent.exists()]
-    for parent in reversed(missing):
-        parent.mkdir(mode=0o700, exist_ok=True)
-        _sync_directory(parent.parent)
+def create_directory(path: Path) -> None:
+    """Makes the directory `path` and those above it (0700) where there are none, durably. Raises OSError."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _sync_directory(folder.parent)
+
+
+def create(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
+    """Makes a state with the latest schema at `path`, under the lock; `fill` writes its first rows.
+
+    Whole or not at all, also after a power cut: it is made beside and renamed when it is durable. So a file that is
+    there and empty was not left by an interrupted first run; its content was lost.
+
+    Raises OSError and sqlite3 errors.
+    """
+    new = path.with_name(path.name + ".new")
+    _remove(new)
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        return
+        os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        connection = connect(new, "rw")
+        try:
+            migrate(connection, 0, fill)
+        finally:
+            connection.close()
+        new.rename(path)
+    except BaseException:
+        _remove(new)
+        raise
     _sync_directory(path.parent)
+
+
+def _remove(new: Path) -> None:
+    """Removes what was not finished, with SQLite's journal of it."""
+    for name in (new.name, new.name + "-journal"):
+        new.with_name(name).unlink(missing_ok=True)
+
+
+def require_content(path: Path) -> None:
+    """Raises StateError when the file at `path` holds nothing at all, OSError when it cannot be looked at."""
+    if path.stat().st_size == 0:
+        raise damaged(path, "it is empty, as after a crash of a file system that lost what it held")
 
 
 def _sync_directory(path: Path) -> None:
@@ -211,14 +242,16 @@ def scripts() -> list[str]:
 
 
 def version(connection: sqlite3.Connection, path: Path) -> int:
-    """The schema version; 0 for a new database.
+    """The schema version, from 1.
 
-    Raises StateError when the file belongs to another application or to a newer mailtwin.
+    Raises StateError when the file holds nothing, or belongs to another application or to a newer mailtwin.
     """
     found = int(connection.execute("PRAGMA user_version").fetchone()[0])
     owner = int(connection.execute("PRAGMA application_id").fetchone()[0])
     tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
-    if owner != APPLICATION_ID and (owner, found, tables) != (0, 0, 0):
+    if (owner, found, tables) == (0, 0, 0):
+        raise damaged(path, "it is an empty database")
+    if owner != APPLICATION_ID:
         raise StateError(
             f"{path} is a database of another program, not a state of mailtwin.",
             hint="Choose another state directory.",
@@ -231,16 +264,26 @@ def version(connection: sqlite3.Connection, path: Path) -> int:
     return found
 
 
-def migrate(connection: sqlite3.Connection, found: int) -> None:
-    """Brings the schema from version `found` to the latest, each step in one transaction. Raises sqlite3 errors."""
-    for number, script in enumerate(scripts()[found:], found + 1):
-        head = f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number};\n"
-        try:
-            connection.executescript(head + script + "\nCOMMIT;")
-        except sqlite3.Error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+def migrate(
+    connection: sqlite3.Connection, found: int, fill: Callable[[sqlite3.Connection], None] | None = None
+) -> None:
+    """Brings the schema from version `found` to the latest and lets `fill` write, all in one transaction.
+
+    Raises sqlite3 errors; then nothing was changed.
+    """
+    todo = scripts()[found:]
+    if not todo:
+        return
+    marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {found + len(todo)};\n"
+    try:
+        connection.executescript("BEGIN IMMEDIATE;\n" + marks + "\n".join(todo))
+        if fill is not None:
+            fill(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def verify(connection: sqlite3.Connection, path: Path) -> None:

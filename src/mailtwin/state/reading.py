@@ -72,6 +72,11 @@ def mailboxes(connection: sqlite3.Connection) -> dict[MailboxName, MailboxRecord
     return {record.name: record for record in sorted(records, key=lambda record: record.name)}
 
 
+def mentioned_mailboxes(connection: sqlite3.Connection) -> set[MailboxName]:
+    """All mailboxes that any row is about."""
+    return {unpack_name(name) for (name,) in connection.execute("SELECT name FROM mailboxes")}
+
+
 def base(connection: sqlite3.Connection, name: MailboxName) -> Base:
     """Everything the planner needs to know about `name`."""
     row = connection.execute(

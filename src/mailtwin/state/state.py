@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 import sqlite3
 import threading
@@ -122,7 +123,7 @@ class State:
         addresses, is newer than this program or damaged; StorageError when the disk refuses.
         """
         with database.failures(path):
-            database.create_file(path)
+            database.create_directory(path.parent)
             lock = database.Lock(path.with_name(path.name + ".lock"))
             try:
                 connection = _open_locked(path, (left, right), now())
@@ -138,20 +139,16 @@ class State:
         Takes no lock and creates nothing. Raises as `open`, except LockedError.
         """
         with database.failures(path):
-            if not path.exists() or (path.stat().st_size == 0 and not database.wal_bytes(path)):
+            if not path.exists():
                 return None
+            database.require_content(path)
             connection = database.connect_read_only(path)
             try:
-                found = database.version(connection, path)
-                if found:
-                    _expect_latest(found, path)
-                    _expect_pair(connection, path, (left, right))
+                _expect_latest(database.version(connection, path), path)
+                _expect_pair(connection, path, (left, right))
             except BaseException:
                 connection.close()
                 raise
-            if not found:
-                connection.close()
-                return None
             return cls(path, connection, None, _no_time, _nothing)
 
     def close(self) -> None:
@@ -178,6 +175,11 @@ class State:
         """All known mailboxes, sorted by name."""
         with self._reading() as connection:
             return reading.mailboxes(connection)
+
+    def mentioned_mailboxes(self) -> set[MailboxName]:
+        """All mailboxes that anything is noted about, also those that are known no more and have a history only."""
+        with self._reading() as connection:
+            return reading.mentioned_mailboxes(connection)
 
     def add_mailbox(self, name: MailboxName) -> None:
         """From now on `name` is known; nothing happens when it was."""
@@ -479,26 +481,33 @@ class State:
 
 def _open_locked(path: Path, pair: tuple[str, str], now: float) -> sqlite3.Connection:
     """A connection to a sound, current database of this pair; a look at all of it only after an unclean end."""
+    if not os.path.lexists(path):
+        database.create(path, lambda connection: _fill(connection, pair, now))
+    database.require_content(path)
     unclean = database.wal_bytes(path) > 0
     connection = database.connect(path, "rw")
     try:
         found = database.version(connection, path)
-        if found and (unclean or _was_killed(connection)):
+        if unclean or _was_killed(connection):
             database.verify(connection, path)
-        if found:
-            _expect_pair(connection, path, pair)
+        _expect_pair(connection, path, pair)
         connection.execute("PRAGMA journal_mode = WAL")
         database.migrate(connection, found)
-        if not found or _pair(connection) is None:
-            connection.execute(
-                "INSERT INTO pair (id, left_address, right_address, created) VALUES (1, ?, ?, ?)",
-                (pack_text(pair[0]), pack_text(pair[1]), now),
-            )
-            connection.execute("UPDATE clock SET read = ?1, steady = ?1", (now,))
+        if _pair(connection) is None:
+            _fill(connection, pair, now)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _fill(connection: sqlite3.Connection, pair: tuple[str, str], now: float) -> None:
+    """The first rows of a new state."""
+    connection.execute(
+        "INSERT INTO pair (id, left_address, right_address, created) VALUES (1, ?, ?, ?)",
+        (pack_text(pair[0]), pack_text(pair[1]), now),
+    )
+    connection.execute("UPDATE clock SET read = ?1, steady = ?1", (now,))
 
 
 def _was_killed(connection: sqlite3.Connection) -> bool:

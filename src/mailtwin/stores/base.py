@@ -62,6 +62,14 @@ class MailboxList:
 
 
 @dataclass(frozen=True, slots=True)
+class Numbering:
+    """UIDVALIDITY and UIDNEXT of a mailbox (RFC 9051, section 2.3.1.1)."""
+
+    validity: int
+    uid_next: int
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """A listing, and the cursor that was read *before* it.
 
@@ -378,6 +386,9 @@ class Store(ABC):
         """Whether the connected store knows a message in two mailboxes for the same (`Mailbox.email_ids`)."""
         return False
 
+    owner: str = ""
+    """Who logs in; "" where nobody has to."""
+
     @abstractmethod
     async def connect(self, *, create: bool) -> None:
         """Makes the store usable. `create`: a store that does not exist yet may be created (a new Maildir).
@@ -407,6 +418,11 @@ class Store(ABC):
     @abstractmethod
     async def mailboxes(self) -> MailboxList:
         """All mailboxes that can hold messages, with cursors where they cost nothing."""
+
+    async def numbering(self, name: MailboxName) -> Numbering | None:
+        """How a server numbers the messages of a mailbox; None when that cannot be seen here, or it is not there."""
+        del name
+        return None
 
     @abstractmethod
     async def create(self, name: MailboxName) -> None:

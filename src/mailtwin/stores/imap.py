@@ -18,7 +18,7 @@ from mailtwin.imap import commands as c
 from mailtwin.imap.commands import Taken
 from mailtwin.model import MailboxName, UidSet
 from mailtwin.model.limits import MAILBOXES_MAX
-from mailtwin.stores.base import Mailbox, MailboxInfo, MailboxList, Store
+from mailtwin.stores.base import Mailbox, MailboxInfo, MailboxList, Numbering, Store
 from mailtwin.stores.imap_delivery import append_limit
 from mailtwin.stores.imap_mailbox import CURSOR_ITEMS, ImapMailbox, cursor_of
 from mailtwin.stores.imap_names import NameProblem, Namespace
@@ -38,6 +38,7 @@ class ImapStore(Store):
         scheme = "imaps" if endpoint.security in ("tls", "tunnel") else "imap"
         host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
         self.address = f"{scheme}://{quote(user, safe='')}@{host}:{endpoint.port or 993}/"
+        self.owner = user
         self._endpoint = endpoint
         self._credentials = credentials
         self._session: Session | None = None
@@ -184,6 +185,16 @@ class ImapStore(Store):
         asked = [c.StatusOf(info.spelling, status_items) for info in found.values()]
         answers = await self._run_all(asked)
         return [response for answer in answers if answer.ok for response in answer.responses]
+
+    async def numbering(self, name: MailboxName) -> Numbering | None:
+        """One STATUS; None when the server refuses it."""
+        (answer,) = await self._run_all([c.StatusOf(await self.spell(name), ("UIDVALIDITY", "UIDNEXT"))])
+        for response in answer.responses if answer.ok else ():
+            if isinstance(response, responses.MailboxStatus):
+                validity, uid_next = (response.items.get(item) for item in ("UIDVALIDITY", "UIDNEXT"))
+                if isinstance(validity, int) and isinstance(uid_next, int):
+                    return Numbering(validity, uid_next)
+        return None
 
     async def create(self, name: MailboxName) -> None:
         """CREATE and SUBSCRIBE; what exists already is no error (RFC 5530, ALREADYEXISTS)."""

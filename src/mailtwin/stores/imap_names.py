@@ -1,7 +1,8 @@
 """Mailbox names between a server's spelling and the separator-free `MailboxName` (RFC 2342, RFC 9051 section 5.1).
 
 Only the personal namespace is a person's own mail. Its prefix (`INBOX.` on Courier) is taken off, so that `INBOX.Sent`
-here is `Sent` there. What cannot be said on a server is refused, never bent.
+here is `Sent` there. What cannot be said on a server is refused, never bent. `*` and `%` are characters like others:
+they are wildcards in the patterns of LIST alone, and no name is ever used as one.
 """
 
 from __future__ import annotations
@@ -84,8 +85,6 @@ class Namespace:
                 raise NameProblem(f"{part!r} contains the server's hierarchy separator {self.separator!r}")
             if any(ord(char) < 32 or ord(char) == 127 for char in part):
                 raise NameProblem("it contains a control character")
-            if "*" in part or "%" in part:
-                raise NameProblem("it contains a wildcard of LIST")
         spelled = self.prefix + (self.separator or "").join(name.parts)
         if len(spelled.encode("utf-8", "surrogatepass")) > MAILBOX_NAME_BYTES_MAX:
             raise NameProblem(f"it is longer than {MAILBOX_NAME_BYTES_MAX} bytes")

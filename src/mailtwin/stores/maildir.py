@@ -41,6 +41,7 @@ from mailtwin.stores.base import (
     MailboxInfo,
     MailboxList,
     Message,
+    Numbering,
     Observation,
     Spool,
     Store,
@@ -67,6 +68,7 @@ from mailtwin.stores.layout import (
 from mailtwin.stores.maildir_delivery import MaildirDelivery, MakeDurable, date_of
 from mailtwin.stores.maildir_files import File, Files, Lookup
 from mailtwin.stores.maildir_names import HINT_FOREIGN, MAILDIR_VOCABULARY, UniqueNames
+from mailtwin.stores.maildir_numbers import read_numbering
 from mailtwin.stores.maildir_reading import PIECE_BYTES, Body
 from mailtwin.stores.maildir_scan import Scan, cursor_of, is_fresh
 
@@ -256,6 +258,15 @@ class MaildirStore(Store):
             infos[name] = MailboxInfo(name, cursor, spelling)
         self.require_root()
         return MailboxList(infos, complete=found.complete, problems=found.problems)
+
+    async def numbering(self, name: MailboxName) -> Numbering | None:
+        """As a server that serves this Maildir keeps it beside the messages; None where there is no such list."""
+        return await off_loop(lambda: self._numbering(name))
+
+    def _numbering(self, name: MailboxName) -> Numbering | None:
+        with _mailbox_errors(name, self.root, "look into"):
+            directory = self._layout.directory(name)
+            return None if directory is None else read_numbering(directory)
 
     async def create(self, name: MailboxName) -> None:
         self.require_root()
