@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +17,11 @@ from mailtwin.engine.pair import Keeping
 from mailtwin.engine.poison import POISON_IN_A_ROW_MAX
 from mailtwin.engine.report import RunReport
 from mailtwin.errors import ExitCode, UnreachableError
-from mailtwin.model import INBOX, MailboxName, Side
+from mailtwin.model import INBOX, MailboxName, Ref, Side
 from mailtwin.planner import Direction, Policy
 from mailtwin.state import Obstacle, Uncopied
-from mailtwin.stores.base import Outcome, Unknown
-from mailtwin.stores.memory import Manners, MemoryMessage, MemoryStore
+from mailtwin.stores.base import Message, Outcome, Spool, Unknown
+from mailtwin.stores.memory import Manners, MemoryMailbox, MemoryMessage, MemoryStore
 
 HOUR = 3600.0
 ACTS = {"store": Side.RIGHT, "fetch": Side.LEFT}
@@ -272,6 +272,31 @@ async def test_a_neighbour_that_is_blamed_is_cleared_when_it_is_alone(world: Poi
     report = await world.go()
     assert world.bodies(Side.RIGHT) == sorted(mail[:2])
     assert [one.ref for one in report.problems] == [3]
+
+
+async def test_answers_that_are_lost_with_the_connection_lead_to_the_right_one_in_the_same_run(
+    world: PoisonWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that crashes with some answers still in its buffer: all of them seem to be to blame, one by one."""
+    mail = world.fill(Side.LEFT, 20, {})
+    original = MemoryMailbox.fetch
+
+    async def fetch(
+        self: MemoryMailbox, refs: Sequence[Ref], spool: Callable[[], Spool]
+    ) -> AsyncGenerator[Message, None]:
+        buffered = [ref for ref in refs if isinstance(ref, int) and ref >= 10]
+        crashes = self.store is world.left and 15 in refs
+        whole = [ref for ref in refs if not crashes or ref not in buffered]
+        async for each in original(self, whole, spool):
+            yield each
+        if crashes:
+            self.store.break_connection()
+            raise UnreachableError("crashed").over(buffered[0], f"while message {buffered[0]} was asked for")
+
+    monkeypatch.setattr(MemoryMailbox, "fetch", fetch)
+    report = await world.go()
+    assert world.bodies(Side.RIGHT) == sorted(mail[:14] + mail[15:])
+    assert [one.ref for one in report.problems] == [15]
 
 
 # --- an APPEND without an answer --------------------------------------------------------------------------------------

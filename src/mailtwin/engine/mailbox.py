@@ -98,7 +98,10 @@ class NeedsReconnect(Exception):
 
 @dataclass(slots=True)
 class MailboxRun:
-    """The work on one mailbox while it is open on both sides; `gate` lets its removals through, or does not."""
+    """The work on one mailbox while it is open on both sides; `gate` lets its removals through, or does not.
+
+    `has_cleared`: a message that was suspected of ending connections was tried alone, and ended none.
+    """
 
     pair: Pair
     state: State
@@ -112,6 +115,7 @@ class MailboxRun:
     base: Base = field(default_factory=Base)
     unremovable: set[tuple[Side, Ref]] = field(default_factory=set)
     placer: Placer = field(init=False)
+    has_cleared: bool = False
     _last: tuple[Operation, ...] = ()
     _attempts: int = 0
 
@@ -175,7 +179,7 @@ class MailboxRun:
     async def _identify(self, request: Identify) -> None:
         side = request.side
         for refs in self.backlog.portions(side, request.refs):
-            with self._suspecting(side, Obstacle.IDENTITY):
+            with self._suspecting(side, refs, Obstacle.IDENTITY):
                 if self.backlog.goes_alone((side, refs[0])):
                     # Should nobody learn who it is, its size is enough to let most others go on.
                     self.backlog.measure(side, await self.known.mailboxes[side].look(refs))
@@ -285,7 +289,7 @@ class MailboxRun:
         wanted = {op.ref: op for op in copies}
         try:
             for refs in self.backlog.portions(side, list(wanted)):
-                with self._suspecting(side, Obstacle.MESSAGE):
+                with self._suspecting(side, refs, Obstacle.MESSAGE):
                     await copier.copy([wanted[ref] for ref in refs])
         finally:
             for failure in copier.failures:
@@ -351,7 +355,7 @@ class MailboxRun:
         validity = self.known.observations[side].listing.validity
         keeper = Keeper(self.state, self.name, side, mailbox, validity)
         for portion in self.backlog.portions(side, list(whys)):
-            with self._suspecting(side, Obstacle.QUARANTINE):
+            with self._suspecting(side, portion, Obstacle.QUARANTINE):
                 async with aclosing(keeper.keep({ref: whys[ref] for ref in portion})) as batches:
                     async for refs in batches:
                         await mailbox.remove(refs)
@@ -374,13 +378,14 @@ class MailboxRun:
         self.report(ProblemFound(problem))
 
     @contextmanager
-    def _suspecting(self, side: Side, obstacle: Obstacle) -> Iterator[None]:
-        """When a connection ends over a message of `side` in here, that is remembered of the message, as `obstacle`.
+    def _suspecting(self, side: Side, portion: Sequence[Ref], obstacle: Obstacle) -> Iterator[None]:
+        """When a connection ends over a message of `portion` in here, that is remembered of the message, as `obstacle`.
 
         Raises Poisoned when the message was alone, else the error.
         """
         try:
             yield
+            self.has_cleared = self.has_cleared or self.backlog.goes_alone((side, portion[0]))
         except MailtwinError as error:
             if error.suspect is None:
                 raise

@@ -369,6 +369,9 @@ class PairRun:
                 tally.problems = attempt.problems
                 if any(attempt.counts.as_dict().values()):
                     self.tolerance.progress()
+                if attempt.has_cleared:
+                    # One message fewer that the losses may be about: they lead to the right one.
+                    self.failures = 0
 
     async def _settle(self, name: MailboxName, need: NeedsReconnect) -> None:
         """Gives interrupted copies time to arrive; what a fresh connection shows after that decides about them."""
