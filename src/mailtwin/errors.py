@@ -10,6 +10,7 @@ Read next: `mailtwin.model`.
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from typing import Self
 
 
 class Scope(IntEnum):
@@ -54,17 +55,25 @@ class ExitCode(IntEnum):
 class MailtwinError(Exception):
     """The root of all errors that are not our own mistakes.
 
-    `message` says in one paragraph what happened; `hint` says what a person can do about it.
+    `message` says in one paragraph what happened; `hint` says what a person can do about it. `suspect`: of a connection
+    that ended, the message (its ref) that was under way; whether it is to blame, one such end does not tell.
     """
 
     scope: Scope = Scope.RUN
     retry: Retry = Retry.NEVER
     exit_code: ExitCode = ExitCode.FAILED
+    suspect: int | str | None = None
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def over(self, suspect: int | str, doing: str) -> Self:
+        """The same error, of a connection that ended while `doing`, over the message `suspect`."""
+        other = type(self)(f"{self.message} ({doing})", hint=self.hint)
+        other.suspect = suspect
+        return other
 
 
 class ConfigurationError(MailtwinError):

@@ -74,7 +74,16 @@ from mailtwin.planner.operations import (
     Unresolved,
     Verdict,
 )
-from mailtwin.state import Digest, HeldRemovals, HistoryEntry, Kept, MailboxRecord, RunRecord, Uncopied
+from mailtwin.state import (
+    Digest,
+    HeldRemovals,
+    HistoryEntry,
+    Kept,
+    MailboxRecord,
+    Obstacle,
+    RunRecord,
+    Uncopied,
+)
 
 SENT = MailboxName(("Sent",))
 LIST = MailboxName(("Lists", "[x]\x1b[31m"))
@@ -577,7 +586,12 @@ def test_a_message_explained_as_text() -> None:
     ]
 
 
+UNKEPT = dataclasses.replace(STATUS.uncopied[1], obstacle=Obstacle.QUARANTINE)
 WORDS = [
+    (words.undone(STATUS.uncopied[1]), "not copied"),
+    (words.undone(UNKEPT), "not removed"),
+    (words.undone_where(STATUS.uncopied[1]), "not copied to the left"),
+    (words.undone_where(UNKEPT), "not removed on the right"),
     (words.number(1, "mailbox"), "1 mailbox"),
     (words.number(2, "mailbox"), "2 mailboxes"),
     (words.number(12_345, "message"), "12,345 messages"),

@@ -144,7 +144,8 @@ async def test_a_server_that_accepts_and_loses_is_reported_and_never_sent_the_me
 
 
 async def test_a_lost_connection_is_made_anew_a_few_times(world: World) -> None:
-    world.left.add(INBOX, message(1))
+    for number in range(10):
+        world.left.add(INBOX, message(number))
     world.right.manners = Manners(answer=always(Answer.LOST_BEFORE))
     with pytest.raises(UnreachableError):
         await world.run()

@@ -83,7 +83,7 @@ UNCOPIED = st.builds(
     reason=TEXTS,
     obstacle=st.sampled_from(Obstacle),
     due=st.none() | st.floats(0, 1e10),
-    attempts=st.integers(1, 2**40),
+    attempts=st.integers(0, 2**40),
     first=st.floats(0, 1e10),
     last=st.floats(0, 1e10),
     grounds=TEXTS,
@@ -91,6 +91,7 @@ UNCOPIED = st.builds(
     size=st.none() | st.integers(0, 2**40),
     message_id=TEXTS,
     identity=st.none() | st.builds(Identity, st.just("abc"), st.just("size:1"), st.booleans()),
+    losses=st.integers(0, 2**40),
 )
 HELD = st.builds(
     HeldRemovals,

@@ -30,6 +30,7 @@ when = "executed"
 nth = 2
 times = "always"
 probability = 0.5
+about = "Subject: x\\r\\n"
 reset = true
 
 [[rule]]
@@ -42,7 +43,7 @@ def test_a_scenario() -> None:
     scenario = parse(GOOD, "some")
     assert (scenario.name, scenario.about, scenario.seed) == ("some", "Something.", 7)
     assert scenario.rules == (
-        Rule(Cut(reset=True), ("APPEND", "UID COPY"), When.EXECUTED, 2, None, 0.5),
+        Rule(Cut(reset=True), ("APPEND", "UID COPY"), When.EXECUTED, 2, None, 0.5, "Subject: x\r\n"),
         Rule(StripCapabilities(("UIDPLUS",)), (CONNECTION,)),
     )
 

@@ -417,3 +417,38 @@ async def test_the_same_seed_gives_the_same_faults() -> None:
 def test_what_cannot_be_is_refused(make: Callable[[], object]) -> None:
     with pytest.raises(ValueError):
         make()
+
+
+# --- a text that a rule is about ---
+
+
+async def test_a_rule_about_a_text_counts_only_the_commands_that_hold_it() -> None:
+    poison = b"Subject: poison\r\n\r\n"
+    async with world(Rule(Cut(), APPEND, nth=2, times=None, about="poison"), messages=0) as here:
+
+        def several(client: imaplib.IMAP4) -> None:
+            for body in (BODY, poison, BODY, BODY):
+                assert client.append("INBOX", "", "", body)[0] == "OK"
+            with pytest.raises(ENDED):
+                client.append("INBOX", "", "", poison)
+
+        await here.do(several)
+        assert len(here.uids) == 4
+        assert len(here.proxy.fired) == 1
+
+
+async def test_in_the_middle_of_a_reply_it_strikes_where_the_text_is() -> None:
+    rule = Rule(Cut(), ("FETCH",), When.MID_REPLY, times=None, about="poison")
+    async with world(rule, messages=2) as here:
+        here.account["INBOX"].append(b"Subject: poison\r\n\r\n" + b"x" * 100)
+        here.account["INBOX"].append(BODY)
+        seen = await wire(here, b"c UID FETCH 1:4 (BODY[])\r\n")
+        text = b"\r\n".join(seen)
+        assert text.count(BODY) == 2
+        assert b"Subject: poison" in text
+        assert b"x" * 100 not in text
+        assert b"4 FETCH" not in text
+        seen = await wire(here, b"c UID FETCH 1:4 (FLAGS)\r\n")
+        assert b"4 FETCH" in b"\r\n".join(seen)
+    with pytest.raises(ValueError, match="about no text"):
+        Rule(Cut(), about="poison")

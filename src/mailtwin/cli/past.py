@@ -97,7 +97,7 @@ def explained(found: Explanation) -> list[str]:
         )
     lines += [f"  {_late(one)}" for one in found.late]
     lines += [f"  waits for `mailtwin resolve`: {words.undecided(one)}" for one in found.waiting]
-    lines += [f"  not copied to the {one.side.other.label}: {words.uncopied(one)}" for one in found.uncopied]
+    lines += [f"  {words.undone_where(one)}: {words.uncopied(one)}" for one in found.uncopied]
     lines += [
         f"  removed from the {one.side.label} and kept: {words.message(one.ref)}; `mailtwin undo` puts it back"
         for one in found.kept

@@ -252,7 +252,7 @@ class TextScreen(Screen):
             removed = words.number(len(status.kept), "removed message")
             self.out.write(f"{removed} kept ({bytes_}); `mailtwin undo` shows them")
         for lacking in status.uncopied:
-            self.out.write(f"not copied: {words.uncopied_line(lacking)}")
+            self.out.write(f"{words.undone(lacking)}: {words.uncopied_line(lacking)}")
         for held in status.held:
             hint = "" if held.held.is_approved else "; `mailtwin approve` shows the messages and asks"
             self.out.write(f"held back: {words.held_line(held)}{hint}")

@@ -38,7 +38,7 @@ from mailtwin.planner.operations import (
     Unresolved,
     Wait,
 )
-from mailtwin.state import Kept, RunRecord, Uncopied
+from mailtwin.state import Kept, Obstacle, RunRecord, Uncopied
 
 PHASES: Mapping[Phase, str] = {
     Phase.RESET: "pairing anew",
@@ -220,6 +220,17 @@ def undecided(one: Undecided) -> str:
         else f"may have been stored on the {one.side.other.label}, and is not found there"
     )
     return f"{one.mailbox}: {message(one.ref)} of the {one.side.label} ({', '.join(known) or 'size unknown'}): {what}"
+
+
+def undone(one: Uncopied) -> str:
+    """What was not done with a message."""
+    return "not removed" if one.obstacle is Obstacle.QUARANTINE else "not copied"
+
+
+def undone_where(one: Uncopied) -> str:
+    """The same, with the side on which it was not done."""
+    is_removal = one.obstacle is Obstacle.QUARANTINE
+    return f"{undone(one)} {'on' if is_removal else 'to'} the {(one.side if is_removal else one.side.other).label}"
 
 
 def uncopied(one: Uncopied) -> str:

@@ -8,6 +8,9 @@ to a week. Every run tells of all of them, of known trouble apart from new.
 To the planner what rests is set aside: not to be copied, and still recognised when somebody brought it to the other
 side by hand.
 
+A message over which connections ended is among them from the first time on, as a suspect that nobody is told of: see
+`poison`. What cannot be kept before its removal rests like what cannot be copied.
+
 A side that refuses a thousand messages of a mailbox, or says that it is full, refuses the mailbox: nothing is sent to
 it until one of those is due. Read next: `mailtwin.state.records.Uncopied`.
 """
@@ -15,18 +18,19 @@ it until one of those is due. Read next: `mailtwin.state.records.Uncopied`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from mailtwin.engine.known import Known
 from mailtwin.engine.pair import Pair, ends
+from mailtwin.engine.poison import LOSSES_MAX
 from mailtwin.engine.report import Problem
 from mailtwin.errors import MailboxFullError, MailtwinError, MessageError, MessageRefusedError, Retry
 from mailtwin.model import ANY_SIZE, Identity, Listing, MailboxName, Ref, Side, SizeRange
 from mailtwin.planner import Base
 from mailtwin.state import Change, DropUncopied, Note, Obstacle, SaveUncopied, Uncopied
-from mailtwin.stores.base import Mailbox
+from mailtwin.stores.base import Look, Mailbox
 
 ATTEMPTS_AT_ONCE = 3
 """So many runs in a row try, since most troubles pass."""
@@ -50,13 +54,14 @@ Key = tuple[Side, Ref]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One attempt that failed: the message `ref`, as far as it was read, and why."""
+    """One attempt that failed: the message `ref`, as far as it was read, and why. `is_loss`: a connection ended."""
 
     ref: Ref
     error: MailtwinError
     message_id: str = ""
     size: int | None = None
     identity: Identity | None = None
+    is_loss: bool = False
 
 
 def due_after(attempts: int, *, lasting: bool, now_s: float) -> float | None:
@@ -97,7 +102,8 @@ class Backlog:
     """The uncopied messages of the mailbox `name`, while it is open.
 
     `tried`: those whose attempt failed in this run; they rest until the next one. `room`: how many more than are known
-    may be remembered. What the methods return has to be committed.
+    may be remembered. `risks_losses`: whether what is known to end connections may be tried. What the methods return
+    has to be committed.
     """
 
     pair: Pair
@@ -105,6 +111,7 @@ class Backlog:
     known: dict[Key, Uncopied]
     tried: set[Key] = field(default_factory=set)
     room: int = UNCOPIED_TOTAL_MAX
+    risks_losses: bool = True
     _asked: set[Key] = field(default_factory=set)
     _changed: set[Key] = field(default_factory=set)
     _sizes: dict[Key, SizeRange] = field(default_factory=dict)
@@ -113,7 +120,7 @@ class Backlog:
     def of(
         cls, pair: Pair, name: MailboxName, records: Iterable[Uncopied], tried: set[Key], total: int
     ) -> Backlog:
-        """From what the state holds of this mailbox, and how many it holds of all."""
+        """From what the state holds of this mailbox, suspects included, and how many it holds of all."""
         known = {(one.side, one.ref): one for one in records}
         return cls(pair, name, known, tried, max(0, UNCOPIED_TOTAL_MAX - total))
 
@@ -124,7 +131,35 @@ class Backlog:
         if key in self.tried:
             return True
         one = self.known.get(key)
-        return one is not None and key not in self._changed and not is_due(self.pair, one)
+        if one is None or key in self._changed:
+            return False
+        return not is_due(self.pair, one) or (is_poison(one) and not self.risks_losses)
+
+    def portions(self, side: Side, refs: Sequence[Ref]) -> list[list[Ref]]:
+        """`refs` as they are to be sent or asked for: each suspect alone, then all others together, at last those that
+        ended a connection alone before, so that they keep nothing waiting."""
+        apart = {
+            ref: one
+            for ref in refs
+            if (one := self.known.get((side, ref))) is not None and one.losses >= LOSSES_MAX
+        }
+        together = [ref for ref in refs if ref not in apart]
+        return [
+            *([ref] for ref, one in apart.items() if not is_poison(one)),
+            *([together] if together else []),
+            *([ref] for ref, one in apart.items() if is_poison(one)),
+        ]
+
+    def goes_alone(self, key: Key) -> bool:
+        """Whether this message is sent, or asked for, alone."""
+        one = self.known.get(key)
+        return one is not None and one.losses >= LOSSES_MAX
+
+    def unkept(self) -> set[Key]:
+        """What is not to be removed now, because it cannot be kept."""
+        return {
+            key for key, one in self.known.items() if one.obstacle is Obstacle.QUARANTINE and self.rests(key)
+        }
 
     def allowance(self, side: Side) -> int:
         """How many messages of `side` may fail before copying them ends; 0: nothing is to be copied from it now."""
@@ -147,7 +182,8 @@ class Backlog:
             if one.identity is not None:
                 known.identities[side][ref] = one.identity
             elif one.obstacle is Obstacle.IDENTITY and self.rests((side, ref)):
-                known.nameless[side][ref] = self._sizes.get((side, ref), ANY_SIZE)
+                size = ANY_SIZE if one.size is None else (one.size, one.size)
+                known.nameless[side][ref] = self._sizes.get((side, ref), size)
 
     async def refresh(self, known: Known, base: Base) -> list[Change]:
         """Forgets what needs no copy any more, sees which of the others changed, and tells `known` who they are.
@@ -191,12 +227,50 @@ class Backlog:
             size=failure.size if failure.size is not None or before is None else before.size,
             message_id=failure.message_id or ("" if before is None else before.message_id),
             identity=failure.identity or (None if before is None else before.identity),
+            losses=LOSSES_MAX if failure.is_loss else 0,
         )
         self.known[key] = one
         self._asked.discard(key)
-        if before is not None and before.reason == one.reason:
+        if before is not None and before.attempts and before.reason == one.reason:
             return [SaveUncopied(one)]
         return [SaveUncopied(one), Note("not-copied", *ends(side, one.ref), one.reason, one.message_id)]
+
+    def suspect(self, side: Side, failure: Failure, obstacle: Obstacle) -> list[Change]:
+        """A connection ended over this message, among others: it may be to blame. Nothing beyond the limits."""
+        key, now_s = (side, failure.ref), self.pair.now()
+        before = self.known.get(key)
+        if before is None:
+            if self.room <= 0:
+                return []
+            self.room -= 1
+            before = Uncopied(
+                mailbox=self.name,
+                side=side,
+                ref=failure.ref,
+                reason=failure.error.message,
+                obstacle=obstacle,
+                due=now_s,
+                attempts=0,
+                first=now_s,
+                last=now_s,
+                grounds=grounds_of(self.pair, side),
+                size=failure.size,
+                message_id=failure.message_id,
+                identity=failure.identity,
+            )
+        self.known[key] = replace(before, losses=before.losses + 1)
+        return [SaveUncopied(self.known[key])]
+
+    def end(self, removals: Collection[Key]) -> list[Change]:
+        """Nothing is left to do but for what rests, and for the `removals` that are planned: the others need not be
+        kept, and what is merely suspected need not be sent or asked for."""
+        return self._forget(
+            [
+                key
+                for key, one in self.known.items()
+                if not one.attempts or (one.obstacle is Obstacle.QUARANTINE and key not in removals)
+            ]
+        )
 
     def tidy(self, listings: Sequence[Listing], base: Base) -> list[Change]:
         """Forgets what is linked now, is certainly no longer there, or is not to be copied any more."""
@@ -206,15 +280,17 @@ class Backlog:
         gone = [
             (side, ref)
             for side, ref in self.known
-            if (side, ref) in linked
+            if ((side, ref) in linked) is not (self.known[side, ref].obstacle is Obstacle.QUARANTINE)
             or (ref not in listings[side].flags and listings[side].lacks(ref))
             or not self._may_leave(side, ref)
         ]
         return self._forget(gone)
 
     def _may_leave(self, side: Side, ref: Ref) -> bool:
-        is_copy = self.known[side, ref].obstacle is not Obstacle.IDENTITY
-        return self.pair.policy.direction.may_change(side.other) or not is_copy
+        obstacle, may_change = self.known[side, ref].obstacle, self.pair.policy.direction.may_change
+        if obstacle is Obstacle.IDENTITY:
+            return True
+        return may_change(side if obstacle is Obstacle.QUARANTINE else side.other)
 
     def identified(self, identities: Sequence[Collection[Ref]]) -> list[Change]:
         """Forgets what could not be identified and now is."""
@@ -238,22 +314,36 @@ class Backlog:
         self.known.clear()
         self.tried.clear()
 
+    def measure(self, side: Side, looks: Mapping[Ref, Look]) -> None:
+        """Takes the sizes of messages that are told before they are read."""
+        self._sizes.update(((side, ref), look.sizes) for ref, look in looks.items())
+
+    def size(self, key: Key) -> int | None:
+        """How many bytes the message has, if that was told."""
+        least, most = self._sizes.get(key, ANY_SIZE)
+        return least if least == most else None
+
     async def look(self, side: Side, mailbox: Mailbox) -> list[Change]:
         """Asks `side`, without reading, whether one of its messages is another than when it was tried: then it is due.
 
-        Each is asked about once after each attempt. Raises what `Mailbox.look` raises.
+        Each is asked about once after each attempt, but for those over which a connection ended. Raises what
+        `Mailbox.look` raises.
         """
-        asked = [key for key in self.known if key[0] is side and key not in self._asked]
+        asked = [
+            key
+            for key, one in self.known.items()
+            if key[0] is side and key not in self._asked and not one.losses
+        ]
         if not asked:
             return []
         self._asked.update(asked)
         looks = await mailbox.look([ref for _, ref in asked])
+        self.measure(side, looks)
         changes: list[Change] = []
         for key in asked:
             look, one = looks.get(key[1]), self.known[key]
             if look is None:
                 continue
-            self._sizes[key] = look.sizes
             if look.stamp in ("", one.stamp):
                 continue
             if one.stamp and key not in self.tried:
@@ -261,6 +351,11 @@ class Backlog:
             self.known[key] = replace(one, stamp=look.stamp)
             changes.append(SaveUncopied(self.known[key]))
         return changes
+
+
+def is_poison(one: Uncopied) -> bool:
+    """Whether a connection ended over it when it was alone."""
+    return one.losses >= LOSSES_MAX and one.attempts > 0
 
 
 def problem_of(one: Uncopied, *, known: bool) -> Problem:

@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mailtwin.engine.backlog import Failure
-from mailtwin.errors import MailboxFullError, MailtwinError, MessageError, Scope
+from mailtwin.errors import (
+    MailboxFullError,
+    MailtwinError,
+    MessageError,
+    RemoteProtocolError,
+    Scope,
+    UnreachableError,
+)
 from mailtwin.model import NO_FLAGS, Flags, MailboxName, Ref, Side, make_flags
 from mailtwin.model.flags import SYSTEM_FLAGS
 from mailtwin.model.identity import message_id_of
@@ -78,26 +85,43 @@ class Copier:
     _full: bool = False
 
     async def copy(self, operations: Sequence[Copy]) -> None:
-        """Executes `operations`, all with this copier's source side. What failed is in `failures`.
+        """Executes `operations`, all with this copier's source side; may be called again. What failed: `failures`.
 
-        Raises what is about more than one message: a full disk, a mailbox that is gone, a server's wish to pause.
+        Raises what is about more than one message: a full disk, a mailbox that is gone, a server's wish to pause. When
+        a connection ends, the error's `suspect` is the source's message that was under way; what came before it from
+        the source is stored.
         """
         wanted = {operation.ref: operation for operation in operations}
         source = self.mailboxes[self.side]
         messages = source.fetch(list(wanted), self._spool)
+        lost: MailtwinError | None = None
         try:
-            async for message in messages:
+            while not self._is_halted and lost is None:
+                try:
+                    message = await anext(messages, None)
+                except MailtwinError as error:
+                    if error.suspect is None:
+                        raise
+                    lost = error
+                    continue
+                if message is None:
+                    break
                 self._stage(message, wanted[message.ref])
                 if self._batch is not None and self._batch.full:
                     await self._store()
-                if self._full or len(self.failures) >= self.allowance:
-                    break
             await self._store()
+            if lost is not None:
+                raise lost
         finally:
             await messages.aclose()
             if self._batch is not None:
                 await self._batch.delivery.abort()
                 self._batch = None
+
+    @property
+    def _is_halted(self) -> bool:
+        """Whether nothing more is to be copied."""
+        return self._full or len(self.failures) >= self.allowance
 
     def _spool(self) -> Spool:
         if self._batch is None:
@@ -197,10 +221,17 @@ class Copier:
                 return  # one says it for all
             self._full = True
         elif error.scope > Scope.MESSAGE:
-            self._halt = error
+            # Of a connection that ended, the first without an answer tells: the others were merely sent behind it.
+            self._halt = self._halt or self._over(one, error)
             return
         intent = one.intent
         self.failures.append(Failure(intent.ref, error, one.message_id, one.size, intent.identity))
+
+    def _over(self, one: Staged, error: MailtwinError) -> MailtwinError:
+        if not isinstance(error, UnreachableError | RemoteProtocolError):
+            return error
+        ref = one.intent.ref
+        return error.over(ref, f"while the {self.side.label}'s message {ref} of {self.name} was sent")
 
 
 def agreed_when_sent(flags: Flags) -> Flags:

@@ -75,7 +75,7 @@ async def is_still_in_step(pair: Pair, state: State, found: Glance) -> bool:
     if snapshot is None:
         return False
     base = state.base(name)
-    backlog = Backlog.of(pair, name, state.uncopied(name), set(), 0)
+    backlog = Backlog.of(pair, name, state.uncopied(name, suspects=True), set(), 0)
     async with pair.store(moved).open(pair.name_on(moved, name)) as mailbox:
         observed = in_pair(name, mailbox.name, await mailbox.observe())
         changed = await backlog.look(moved, mailbox)

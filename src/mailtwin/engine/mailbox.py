@@ -6,9 +6,9 @@ it, and the planner decides. Nothing here decides what should be done; nothing h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from mailtwin.engine.backlog import Backlog, Failure
@@ -17,6 +17,7 @@ from mailtwin.engine.doubts import find_doubts, unreadable
 from mailtwin.engine.known import Known, sighting_of
 from mailtwin.engine.pair import SETTLE_S, Pair, ends
 from mailtwin.engine.placing import Placer
+from mailtwin.engine.poison import Poisoned
 from mailtwin.engine.quarantine import Keeper
 from mailtwin.engine.removals import Gate
 from mailtwin.engine.report import (
@@ -28,7 +29,7 @@ from mailtwin.engine.report import (
     Progress,
     Reporter,
 )
-from mailtwin.errors import MailboxError, Scope
+from mailtwin.errors import MailboxError, MailtwinError, MessageError, Scope
 from mailtwin.model import Flags, MailboxName, Ref, Side, format_flags, make_flags
 from mailtwin.model.labels import label_in
 from mailtwin.planner import (
@@ -97,7 +98,10 @@ class NeedsReconnect(Exception):
 
 @dataclass(slots=True)
 class MailboxRun:
-    """The work on one mailbox while it is open on both sides; `gate` lets its removals through, or does not."""
+    """The work on one mailbox while it is open on both sides; `gate` lets its removals through, or does not.
+
+    `has_cleared`: a message that was suspected of ending connections was tried alone, and ended none.
+    """
 
     pair: Pair
     state: State
@@ -111,6 +115,7 @@ class MailboxRun:
     base: Base = field(default_factory=Base)
     unremovable: set[tuple[Side, Ref]] = field(default_factory=set)
     placer: Placer = field(init=False)
+    has_cleared: bool = False
     _last: tuple[Operation, ...] = ()
     _attempts: int = 0
 
@@ -120,7 +125,7 @@ class MailboxRun:
     async def run(self) -> MailboxResult:
         """Brings the mailbox in step, as far as it can be.
 
-        Raises NeedsReconnect, NeedsSecondLook, GuardError, or a store's or the state's error.
+        Raises NeedsReconnect, NeedsSecondLook, Poisoned, GuardError, or a store's or the state's error.
         """
         self.base = self.state.base(self.name)
         if self.base.stores:
@@ -148,11 +153,10 @@ class MailboxRun:
 
     def _possible(self, phase: tuple[Operation, ...]) -> tuple[Operation, ...]:
         """The phase without the removals of what cannot be kept."""
-        if not self.unremovable:
+        unremovable = self.unremovable | self.backlog.unkept()
+        if not unremovable:
             return phase
-        return tuple(
-            op for op in phase if not (isinstance(op, Remove) and (op.side, op.ref) in self.unremovable)
-        )
+        return tuple(op for op in phase if not (isinstance(op, Remove) and (op.side, op.ref) in unremovable))
 
     async def _plan(self) -> Plan:
         """Plans until the first phase needs more than knowledge and agreements."""
@@ -162,8 +166,7 @@ class MailboxRun:
             requests = only(Identify, phase)
             if requests:
                 for request in requests:
-                    for ref in await self.known.identify(request):
-                        self._remember(request.side, Failure(ref, unreadable()), Obstacle.IDENTITY)
+                    await self._identify(request)
                 self._commit(self.backlog.identified(self.known.identities))
             elif phase and all(
                 isinstance(op, Record | Adopt | Forget | Abandon | Hold | Reset) for op in phase
@@ -172,6 +175,16 @@ class MailboxRun:
                 self._commit([change for op in phase for change in self._agree(op)])
             else:
                 return plan
+
+    async def _identify(self, request: Identify) -> None:
+        side = request.side
+        for refs in self.backlog.portions(side, request.refs):
+            with self._suspecting(side, refs, Obstacle.IDENTITY):
+                if self.backlog.goes_alone((side, refs[0])):
+                    # Should nobody learn who it is, its size is enough to let most others go on.
+                    self.backlog.measure(side, await self.known.mailboxes[side].look(refs))
+                for ref in await self.known.identify(replace(request, refs=tuple(refs))):
+                    self._remember(side, Failure(ref, unreadable()), Obstacle.IDENTITY)
 
     # --- agreements: no store is touched ---------------------------------------------------------------------------
 
@@ -273,8 +286,11 @@ class MailboxRun:
             allowance=self.backlog.allowance(side),
             progress=progress,
         )
+        wanted = {op.ref: op for op in copies}
         try:
-            await copier.copy(copies)
+            for refs in self.backlog.portions(side, list(wanted)):
+                with self._suspecting(side, refs, Obstacle.MESSAGE):
+                    await copier.copy([wanted[ref] for ref in refs])
         finally:
             for failure in copier.failures:
                 self._remember(side, failure)
@@ -338,10 +354,12 @@ class MailboxRun:
             return
         validity = self.known.observations[side].listing.validity
         keeper = Keeper(self.state, self.name, side, mailbox, validity)
-        async with aclosing(keeper.keep(whys)) as batches:
-            async for refs in batches:
-                await mailbox.remove(refs)
-                self.counts += Counts(**{f"removed_{side.label}": len(refs)})
+        for portion in self.backlog.portions(side, list(whys)):
+            with self._suspecting(side, portion, Obstacle.QUARANTINE):
+                async with aclosing(keeper.keep({ref: whys[ref] for ref in portion})) as batches:
+                    async for refs in batches:
+                        await mailbox.remove(refs)
+                        self.counts += Counts(**{f"removed_{side.label}": len(refs)})
         for problem in keeper.problems:
             assert problem.ref is not None
             self.unremovable.add((side, problem.ref))
@@ -351,12 +369,45 @@ class MailboxRun:
 
     def _remember(self, side: Side, failure: Failure, obstacle: Obstacle | None = None) -> None:
         """A message could not be copied; it rests from now on."""
-        known = (side, failure.ref) in self.backlog.known
+        before = self.backlog.known.get((side, failure.ref))
+        known = before is not None and before.attempts > 0
         self._commit(self.backlog.fail(side, failure, obstacle))
         problem = Problem(failure.error, self.name, side, failure.ref, failure.message_id, known)
         if (side, failure.ref) not in self.backlog.known:
             self.problems.append(problem)
         self.report(ProblemFound(problem))
+
+    @contextmanager
+    def _suspecting(self, side: Side, portion: Sequence[Ref], obstacle: Obstacle) -> Iterator[None]:
+        """When a connection ends over a message of `portion` in here, that is remembered of the message, as `obstacle`.
+
+        Raises Poisoned when the message was alone, else the error.
+        """
+        try:
+            yield
+            self.has_cleared = self.has_cleared or self.backlog.goes_alone((side, portion[0]))
+        except MailtwinError as error:
+            if error.suspect is None:
+                raise
+            key = (side, error.suspect)
+            failure = self._loss(key, error, obstacle)
+            if not self.backlog.goes_alone(key):
+                self._commit(self.backlog.suspect(side, failure, obstacle))
+                raise
+            is_new = not self.backlog.known[key].attempts
+            self._remember(side, failure, obstacle)
+            raise Poisoned(error, is_new=is_new) from error
+
+    def _loss(self, key: tuple[Side, Ref], error: MailtwinError, obstacle: Obstacle) -> Failure:
+        """That a connection ended over this message, with what is known of it."""
+        side, ref = key
+        reason = f"the connection ended each time: {error.message}"
+        if obstacle is Obstacle.QUARANTINE:
+            reason = f"it is not removed, because it cannot be kept; {reason}"
+        who = self.known.identities[side].get(ref)
+        message_id = "" if who is None else who.message_id
+        size = self.backlog.size(key) if who is None else who.size
+        return Failure(ref, MessageError(reason), message_id, size, who, is_loss=True)
 
     def _problem(self, problem: Problem) -> None:
         self.problems.append(problem)
@@ -393,6 +444,7 @@ class MailboxRun:
 
     def _finish(self, plan: Plan) -> MailboxResult:
         self._commit(self.backlog.tidy(self.known.listings(), self.base))
+        self._commit(self.backlog.end({(op.side, op.ref) for op in only(Remove, plan)}))
         for problem in find_doubts(self.pair, self.name, self.base, self.known, plan):
             self._problem(problem)
         self._commit(self.gate.end({op.side for op in only(Remove, plan)}))

@@ -201,7 +201,7 @@ class _Preview:
             return await self._settle(base, known)
 
     async def _settle(self, base: Base, known: Known) -> tuple[PlannedMailbox, list[Problem]]:
-        records = self.state.uncopied(self.name) if self.state is not None else []
+        records = self.state.uncopied(self.name, suspects=True) if self.state is not None else []
         backlog = Backlog.of(self.pair, self.name, records, set(), len(records))
         await backlog.refresh(known, base)
         resets: list[Reset] = []

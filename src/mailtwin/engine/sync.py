@@ -21,6 +21,7 @@ from mailtwin.engine.known import Known
 from mailtwin.engine.labelling import Labels
 from mailtwin.engine.mailbox import MailboxRun, NeedsReconnect
 from mailtwin.engine.pair import SETTLE_S, Pair, open_both
+from mailtwin.engine.poison import Poisoned, Tolerance
 from mailtwin.engine.quarantine import tidy
 from mailtwin.engine.removals import (
     LOOKED_AT_ONCE,
@@ -76,7 +77,8 @@ CREATION_ROUNDS_MAX = 4
 """Rounds of listing and creating mailboxes: one, and another for each kind of parent that a server adds."""
 
 RECONNECTS_MAX = 5
-"""Lost connections per mailbox after which the run gives up; the next run goes on."""
+"""Lost connections per mailbox after which the run gives up; the next run goes on. Those that are put down to a message
+(`poison`) do not count."""
 
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before connecting anew, in seconds."""
@@ -137,6 +139,7 @@ class PairRun:
     waiting: dict[MailboxName, Waiting] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     failures: int = 0
+    tolerance: Tolerance = field(default_factory=Tolerance)
 
     async def run(self) -> RunReport:
         """The whole run; the stores are closed afterwards, whatever happened."""
@@ -332,9 +335,16 @@ class PairRun:
             try:
                 await mailbox.remove(totals[mailbox.side])
             except MailtwinError as error:
-                if error.scope > Scope.MAILBOX:
+                if error.suspect is None and error.scope > Scope.MAILBOX:
                     raise
-                self._problem(Problem(error, mailbox.name))
+                await self._leave(mailbox.name, error)
+
+    async def _leave(self, name: MailboxName, error: MailtwinError) -> None:
+        """A mailbox is not removed; because of a message over which the connection ended, perhaps."""
+        if error.suspect is not None:
+            await self._recover(error)
+            error = MailboxError(f"{name}: it was not removed, because it cannot be kept: {error.message}")
+        self._problem(Problem(error, name))
 
     async def _bring_in_step(self, found: Glance, tally: Tally, gate: Gate) -> bool:
         """Works on one mailbox, through lost connections; whether it is in step. Raises NeedsSecondLook."""
@@ -352,6 +362,10 @@ class PairRun:
                 return await self._attempt(gate.anew(), tally)
             except NeedsReconnect as need:
                 await self._settle(name, need)
+            except Poisoned as found_poison:
+                self.tolerance.note(found_poison)
+                self.failures = 0
+                await self._recover(found_poison.error)
             except MailtwinError as error:
                 await self._recover(error)
 
@@ -359,8 +373,9 @@ class PairRun:
         """Opens the mailbox on both sides and brings it in step; whether it is."""
         name = gate.name
         async with open_both(self.pair, name) as (left, right):
-            records, total = self.state.uncopied(name), self.state.count_uncopied()
+            records, total = self.state.uncopied(name, suspects=True), self.state.count_uncopied()
             backlog = Backlog.of(self.pair, name, records, tally.tried, total)
+            backlog.risks_losses = not self.tolerance.is_spent
             attempt = MailboxRun(
                 self.pair, self.state, name, Known((left, right)), self.report, backlog, gate
             )
@@ -369,6 +384,11 @@ class PairRun:
             finally:
                 tally.counts += attempt.counts
                 tally.problems = attempt.problems
+                if any(attempt.counts.as_dict().values()):
+                    self.tolerance.progress()
+                if attempt.has_cleared:
+                    # One message fewer that the losses may be about: they lead to the right one.
+                    self.failures = 0
 
     async def _settle(self, name: MailboxName, need: NeedsReconnect) -> None:
         """Gives interrupted copies time to arrive; what a fresh connection shows after that decides about them."""
@@ -502,7 +522,7 @@ async def survey_pair(pair: Pair, state: State | None) -> Survey:
     created = {op.name for op in operations if isinstance(op, CreateMailbox)}
     twins = tuple(sorted(on_left & on_right | created))
     uncopied: dict[MailboxName, list[Uncopied]] = {}
-    for one in state.uncopied() if state is not None else ():
+    for one in state.uncopied(suspects=True) if state is not None else ():
         uncopied.setdefault(one.mailbox, []).append(one)
     glances = {
         name: glance(

@@ -42,7 +42,7 @@ from mailtwin.errors import MailtwinError, Scope
 from mailtwin.model import Flags, Listing, MailboxName, Ref, Side, Vocabulary, format_flags
 from mailtwin.planner import Base, Removals
 from mailtwin.planner.merge import shared_flags
-from mailtwin.state import Digest, DropDigests, SaveDigests, State, Uncopied
+from mailtwin.state import Digest, DropDigests, Obstacle, SaveDigests, State, Uncopied
 from mailtwin.stores.base import DigestSpool, Look, Mailbox, MailboxList, Message, Spool, Store
 
 DIFFERENCES_MAX = 1_000
@@ -206,7 +206,7 @@ class Explanations:
     """What the state can tell of messages that are alone or cannot be read, each known by its side and ref.
 
     `twins`: the other end of what is agreed on. `waiting`: what a person has to decide. `begun`: copies that were begun
-    and not seen to end. `uncopied`: why a message could not be copied.
+    and not seen to end. `uncopied`: why a message could not be copied, or not be removed.
     """
 
     twins: Mapping[tuple[Side, Ref], Ref]
@@ -221,7 +221,7 @@ class Explanations:
             {(side, link.ref(side)): link.ref(side.other) for link in base.links for side in Side},
             {(one.side, one.ref): one for one in waiting},
             frozenset((intent.source, intent.ref) for intent in base.copies),
-            {(one.side, one.ref): one.reason for one in uncopied},
+            {(one.side, one.ref): _why_uncopied(one) for one in uncopied},
         )
 
 
@@ -426,7 +426,7 @@ class MailboxProof:
         if end in known.begun:
             return Kind.MISSING, "its copy was begun and not seen to end; the next `mailtwin sync` settles it"
         if end in known.uncopied:
-            return Kind.MISSING, f"it could not be copied: {known.uncopied[end]}"
+            return Kind.MISSING, known.uncopied[end]
         return Kind.MISSING, self.whole.why_alone(side, was_linked=end in known.twins)
 
     async def _reasons(self, mailboxes: tuple[Mailbox, Mailbox], matches: Iterable[Match]) -> dict[int, str]:
@@ -445,6 +445,10 @@ class MailboxProof:
                 if bodies[Side.LEFT] != bodies[Side.RIGHT]:
                     reasons[id(found)] = why_bytes_differ(*bodies)
         return reasons
+
+
+def _why_uncopied(one: Uncopied) -> str:
+    return one.reason if one.obstacle is Obstacle.QUARANTINE else f"it could not be copied: {one.reason}"
 
 
 def _ends(found: Finding) -> Iterator[tuple[Side, Ref]]:

@@ -172,7 +172,7 @@ _RULES: tuple[tuple[str, str], ...] = (
             ("the side of a digest", "digests", "side", "0, 1"),
             ("the side of a kept message", "kept", "side", "0, 1"),
             ("the side of an uncopied message", "uncopied", "side", "0, 1"),
-            ("what keeps a message from being copied", "uncopied", "obstacle", "0, 1, 2"),
+            ("what keeps a message from being copied", "uncopied", "obstacle", "0, 1, 2, 3"),
             ("the side of a sighting", "sightings", "side", "0, 1"),
             ("the side of held removals", "held", "side", "0, 1"),
             ("the approval of a removal", "held_messages", "approved", "0, 1"),

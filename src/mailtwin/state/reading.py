@@ -301,14 +301,14 @@ def placed(connection: sqlite3.Connection, side: Side, ids: Iterable[str]) -> di
     return found
 
 
-def uncopied(connection: sqlite3.Connection, name: MailboxName | None) -> list[Uncopied]:
-    """Messages that could not be copied, by mailbox, side and ref."""
+def uncopied(connection: sqlite3.Connection, name: MailboxName | None, *, suspects: bool) -> list[Uncopied]:
+    """Messages that could not be copied, by mailbox, side and ref; with `suspects` also what is merely suspected."""
     rows = connection.execute(
         "SELECT name, side, ref, obstacle, reason, due, attempts, first, last, grounds, stamp, size, message_id,"
-        " identity_headers, identity_content, has_message_id"
+        " identity_headers, identity_content, has_message_id, losses"
         " FROM uncopied JOIN mailboxes ON mailboxes.id = uncopied.mailbox"
-        " WHERE ?1 IS NULL OR name = ?1 ORDER BY name, side, ref",
-        (None if name is None else pack_name(name),),
+        " WHERE (?1 IS NULL OR name = ?1) AND attempts >= ?2 ORDER BY name, side, ref",
+        (None if name is None else pack_name(name), 0 if suspects else 1),
     )
     return list(map(_uncopied, rows))
 
@@ -317,7 +317,7 @@ def _uncopied(row: tuple[Any, ...]) -> Uncopied:
     name, side, ref, obstacle, reason, due, attempts, first, last, grounds, stamp, size, message_id, *who = (
         row
     )
-    headers, content, has_message_id = who
+    headers, content, has_message_id, losses = who
     return Uncopied(
         mailbox=unpack_name(name),
         side=Side(side),
@@ -333,6 +333,7 @@ def _uncopied(row: tuple[Any, ...]) -> Uncopied:
         size=size,
         message_id=unpack_text(message_id),
         identity=None if headers is None else Identity(headers, content, bool(has_message_id)),
+        losses=losses,
     )
 
 

@@ -108,6 +108,8 @@ class Obstacle(Enum):
     """It cannot be read so far that anybody could tell whether the other side has it."""
     DESTINATION = 2
     """The other side takes no message at all, as when it is full; this one was the first to be refused."""
+    QUARANTINE = 3
+    """It cannot be read to be kept before its removal, so it is not removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,9 @@ class Uncopied:
     `attempts` were made between `first` and `last`; the next one is `due` (None: not before something changed). Times
     are in seconds since 1970. `grounds`: what it was tried against; `stamp`: what its store tells of it
     (`stores.base.Look`; "" when it was not asked). `size` in bytes, `message_id` and `identity` as far as it was read.
+
+    `losses`: how often a connection ended over it. Without `attempts` it is merely suspected of that, and nothing that
+    a person has to know.
     """
 
     mailbox: MailboxName
@@ -133,6 +138,7 @@ class Uncopied:
     size: int | None = None
     message_id: str = ""
     identity: Identity | None = None
+    losses: int = 0
 
 
 @dataclass(frozen=True, slots=True)

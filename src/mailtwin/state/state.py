@@ -282,13 +282,14 @@ class State:
         with self._reading() as connection:
             return reading.stragglers(connection, name)
 
-    def uncopied(self, name: MailboxName | None = None) -> list[Uncopied]:
-        """Messages that could not be copied, of one mailbox or of all, by mailbox."""
+    def uncopied(self, name: MailboxName | None = None, *, suspects: bool = False) -> list[Uncopied]:
+        """Messages that could not be copied, of one mailbox or of all, by mailbox; with `suspects` also those that are
+        merely suspected of ending connections."""
         with self._reading() as connection:
-            return reading.uncopied(connection, name)
+            return reading.uncopied(connection, name, suspects=suspects)
 
     def count_uncopied(self) -> int:
-        """How many messages of all mailboxes could not be copied."""
+        """How many messages of all mailboxes could not be copied or are suspected."""
         with self._reading() as connection:
             return int(connection.execute("SELECT count(*) FROM uncopied").fetchone()[0])
 

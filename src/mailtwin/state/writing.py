@@ -403,8 +403,8 @@ def _drop_kept(transaction: Transaction, changes: Sequence[DropKept]) -> int:
 def _save_uncopied(transaction: Transaction, changes: Sequence[SaveUncopied]) -> int:
     transaction.many(
         "INSERT OR REPLACE INTO uncopied (mailbox, side, ref, obstacle, reason, due, attempts, first, last, grounds,"
-        " stamp, size, message_id, identity_headers, identity_content, has_message_id)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " stamp, size, message_id, identity_headers, identity_content, has_message_id, losses)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (_uncopied_row(change.uncopied) for change in changes),
     )
     return 0
@@ -428,6 +428,7 @@ def _uncopied_row(one: Uncopied) -> tuple[Stored | float | None, ...]:
         None if who is None else who.headers,
         None if who is None else who.content,
         None if who is None else who.has_message_id,
+        one.losses,
     )
 
 

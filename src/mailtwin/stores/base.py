@@ -116,7 +116,7 @@ class Unknown:
     """The message may or may not be in the mailbox.
 
     `finished`: the attempt is over, a listing tells; else it may still take effect. `accepted`: the server said it was
-    stored, without saying where.
+    stored, without saying where. `error`: the refusal, or the end of the connection of which no answer came.
     """
 
     finished: bool
@@ -321,7 +321,10 @@ class Mailbox(ABC):
 
     @abstractmethod
     async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
-        """The identities of those of `refs` that are still there and can be read."""
+        """The identities of those of `refs` that are still there and can be read.
+
+        When the connection ends meanwhile, the error's `suspect` is the message that was under way, as in `fetch`.
+        """
 
     async def look(self, refs: Sequence[Ref]) -> Mapping[Ref, Look]:
         """What can be told of those of `refs` that are still there, without reading them.
@@ -336,6 +339,8 @@ class Mailbox(ABC):
         """The messages with their bytes, in any order, each body written into a new spool from `spool`.
 
         A message that the server will not hand out comes as a `Message` with `error`; one that is gone does not come.
+        When the connection ends meanwhile, the error's `suspect` is the message that was under way, as far as the store
+        can tell.
         """
 
     async def email_ids(self, refs: Sequence[Ref]) -> Mapping[Ref, str]:

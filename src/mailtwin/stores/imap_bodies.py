@@ -5,6 +5,7 @@ Read first: `imap_mailbox`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ from mailtwin.stores.base import Look, Message, Spool
 
 _FLAG_COST_BYTES = 100
 """What one flag in a set costs besides its characters."""
+
+_UID = re.compile(rb"[( ]UID ([0-9]{1,10})[ )]", re.IGNORECASE)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """The date of a message that has none."""
@@ -144,7 +147,10 @@ class _Parts:
 
 
 class Gathered:
-    """Puts the `wanted` messages together from the responses to one FETCH; each body goes into a spool as it comes."""
+    """Puts the `wanted` messages together from the responses to one FETCH; each body goes into a spool as it comes.
+
+    `told`: those that were complete. `begun`: the one whose large body is coming, if its UID was said before.
+    """
 
     def __init__(
         self, about: str, new_spool: Callable[[], Spool], wanted: Container[int], reader: FlagReader
@@ -154,22 +160,27 @@ class Gathered:
         self._wanted = wanted
         self._open: Spool | None = None
         self._facts: dict[int, _Facts] = {}
-        self._told: set[int] = set()
+        self.begun: int | None = None
+        self.told: set[int] = set()
         self._parts = _Parts(about)
         self._unasked = Unasked(about)
 
     def take(self, item: object) -> Message | None:
         """The message that `item` completes, if it does. Raises RemoteProtocolError when none ever is."""
         match item:
-            case LiteralStart():
+            case LiteralStart(prefix):
+                uid = _UID.search(prefix)
+                self.begun = int(uid[1]) if uid is not None and int(uid[1]) in self._wanted else None
                 self._drop_open()
                 self._open = self._new_spool()
             case LiteralChunk(data):
                 if self._open is not None:
                     self._open.write(data)
             case responses.Fetch(uid=int(uid)) if uid in self._wanted:
+                self.begun = None
                 return self._take_fetch(uid, item)
             case responses.Fetch():
+                self.begun = None
                 self._unasked.add(0 if self._open is None else self._open.size)
                 self._drop_open()
         return None
@@ -181,9 +192,9 @@ class Gathered:
             facts.said = True
             self._take_body(facts, item.bodies[""])
         if facts.complete:
-            if uid in self._told and facts.body is not None:
+            if uid in self.told and facts.body is not None:
                 self._unasked.add(facts.body.size)
-            self._told.add(uid)
+            self.told.add(uid)
             return self._message(uid)
         self._parts.keep(uid, 0 if facts.body is None else facts.body.size)
         return None

@@ -11,6 +11,7 @@ from typing import Protocol, cast
 
 from mailtwin.client import Result, Session
 from mailtwin.errors import (
+    LocalProtocolError,
     MailboxError,
     MailboxFullError,
     MailtwinError,
@@ -88,7 +89,9 @@ class ImapDelivery(Delivery):
 
     def _outcome(self, result: Result) -> Outcome:
         if result.lost is not None:
-            return Unknown(finished=not result.sent, accepted=False)
+            # What cannot be put into words for this server is no end of the connection.
+            error = None if isinstance(result.lost, LocalProtocolError) else result.lost
+            return Unknown(finished=not result.sent, accepted=False, error=error)
         if not result.ok:
             # By the RFC nothing was stored. A server that says NO after it stored exists: the next listing tells.
             return Unknown(finished=True, accepted=False, error=self._refusal(result))

@@ -16,12 +16,20 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Literal, Protocol, cast
 
 from mailtwin.client import Refused, Result, Session
-from mailtwin.errors import CommandRefusedError, MailboxError, MessageError, NoMailboxError, Scope
+from mailtwin.errors import (
+    CommandRefusedError,
+    MailboxError,
+    MessageError,
+    NoMailboxError,
+    RemoteProtocolError,
+    Scope,
+    UnreachableError,
+)
 from mailtwin.imap import LiteralStart, OpenRange, SelectedMailbox, linelimits, responses
 from mailtwin.imap import commands as c
 from mailtwin.imap.linelimits import Kind
@@ -198,7 +206,8 @@ class ImapMailbox(Mailbox):
         gathered = Identities(self._about)
         attributes = ("UID", "RFC822.SIZE", f"BODY.PEEK[{IDENTITY_SECTION}]")
         async for command in self._in_portions(refs, gathered.answered, attributes):
-            await self._each(command, gathered.take)
+            with self._naming(command, gathered.answered):
+                await self._each(command, gathered.take)
         found = gathered.found
         async for message in self.fetch(sorted(gathered.nameless), DigestSpool):
             if message.error is None:
@@ -212,7 +221,8 @@ class ImapMailbox(Mailbox):
         looks = Looks(selected.uid_validity or 0, reader)
         attributes = ("UID", *reader.attributes, "INTERNALDATE", "RFC822.SIZE")
         async for command in self._in_portions(refs, looks.answered, attributes):
-            await self._each(command, looks.take)
+            with self._naming(command, looks.answered):
+                await self._each(command, looks.take)
         return looks.found
 
     async def _in_portions(
@@ -285,6 +295,21 @@ class ImapMailbox(Mailbox):
                     return item
         raise AssertionError("a stream ends with its result")
 
+    @contextmanager
+    def _naming(
+        self, command: c.Fetch, answered: Container[Ref], begun: Callable[[], int | None] = lambda: None
+    ) -> Iterator[None]:
+        """When the connection ends in here, its error names the message that was `begun`, else the first not
+        `answered`."""
+        try:
+            yield
+        except (UnreachableError, RemoteProtocolError) as error:
+            assert isinstance(command.uids, UidSet)
+            uid = begun() or next((uid for uid in command.uids if uid not in answered), None)
+            if uid is None:
+                raise
+            raise error.over(uid, f"while UID {uid} of {self.spelling} was asked for") from error
+
     def _heed(self, result: Result) -> None:
         """Raises the error of a refusal that is about more than this command (rule R16): no use to go on asking."""
         error = result.error(self.session.endpoint.host, mailbox=self.spelling)
@@ -316,13 +341,14 @@ class ImapMailbox(Mailbox):
         """The answer to one FETCH of bodies, refused or not, put together message by message."""
         gathered = Gathered(self._about, spool, command.uids, self.flag_reader())
         try:
-            async with aclosing(self._in_this_mailbox.stream(command)) as answers:
-                async for item in answers:
-                    if isinstance(item, Result):
-                        self._heed(item)
-                    message = gathered.take(item)
-                    if message is not None:
-                        yield message
+            with self._naming(command, gathered.told, lambda: gathered.begun):
+                async with aclosing(self._in_this_mailbox.stream(command)) as answers:
+                    async for item in answers:
+                        if isinstance(item, Result):
+                            self._heed(item)
+                        message = gathered.take(item)
+                        if message is not None:
+                            yield message
             for message in gathered.rest():
                 yield message
         finally:

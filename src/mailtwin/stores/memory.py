@@ -81,7 +81,8 @@ class Manners:
     `refuses_with`. `limits`: what it says of that beforehand. `cursors`: whether it can tell
     that nothing changed. `creates_parents`: whether creating `A/B` makes `A` a mailbox too. `chunk_size`: in which
     pieces bodies arrive. `is_mute()`: whether it does not say who this message is, this time, when it is asked.
-    `is_short()`: whether it breaks off in the middle of this listing. `empties`: a mailbox that is made anew
+    `is_short()`: whether it breaks off in the middle of this listing. `hangs_up(act, data)`: whether the connection
+    breaks before this act (`store`, `fetch`, `identify`) on these bytes is done. `empties`: a mailbox that is made anew
     while a session has it open seems empty to that session until it is listed again, where others end the session.
     `email_ids`: whether it knows equal messages for the same. `unwelcome`: flags that it says it does not take, and
     why. `labels`: messages carry labels, as the vocabulary says.
@@ -95,6 +96,7 @@ class Manners:
     refusal: Callable[[bytes], str] = lambda _data: ""
     is_mute: Callable[[], bool] = lambda: False
     is_short: Callable[[], bool] = lambda: False
+    hangs_up: Callable[[str, bytes], bool] = lambda _act, _data: False
     empties: bool = False
     refuses_with: type[MailtwinError] = MessageError
     limits: str = ""
@@ -291,6 +293,9 @@ class MemoryStore(Store):
         """Stores one message the way the manners say."""
         if not self._connected:
             return Unknown(finished=False, accepted=False, error=_lost(self.address))
+        if self.manners.hangs_up("store", message.data):
+            self._connected = False
+            return Unknown(finished=False, accepted=False, error=_lost(self.address))
         answer = self.manners.answer(self._account.stored)
         self._account.stored += 1
         reason = self.manners.refusal(message.data)
@@ -441,11 +446,12 @@ class MemoryMailbox(Mailbox):
 
     async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
         is_mute = self.store.manners.is_mute
-        return {
-            uid: _identity(message.data)
-            for uid, message in self._present(refs)
-            if not message.withheld and not is_mute()
-        }
+        found: dict[Ref, Identity] = {}
+        for uid, message in list(self._present(refs)):
+            self._hang_up_over("identify", uid, message)
+            if not message.withheld and not is_mute():
+                found[uid] = _identity(message.data)
+        return found
 
     async def look(self, refs: Sequence[Ref]) -> Mapping[Ref, Look]:
         validity = self._box().validity
@@ -459,6 +465,7 @@ class MemoryMailbox(Mailbox):
     async def fetch(self, refs: Sequence[Ref], spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
         for uid, message in list(self._present(refs)):
             self.store.require_connection()
+            self._hang_up_over("fetch", uid, message)
             body = spool()
             if message.withheld:
                 error = MessageError(f"the server does not hand out message {uid}")
@@ -516,6 +523,12 @@ class MemoryMailbox(Mailbox):
             return _Box(opened.validity, uid_next=opened.uid_next, modseq=opened.modseq + 1)
         self.store.break_connection()
         raise _lost(self.store.address)
+
+    def _hang_up_over(self, act: str, uid: int, message: MemoryMessage) -> None:
+        """The connection breaks over this message, if these are the server's manners."""
+        if self.store.manners.hangs_up(act, message.data):
+            self.store.break_connection()
+            raise _lost(self.store.address).over(uid, f"while message {uid} was asked for")
 
     def _present(self, refs: Sequence[Ref]) -> Iterator[tuple[int, MemoryMessage]]:
         messages = self._box().messages

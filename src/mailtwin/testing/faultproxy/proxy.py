@@ -100,11 +100,11 @@ class FaultProxy:
         """From now on these rules, and no others; counts begin anew. Connections keep the rules they began with."""
         self._armed = Armed(rules, seed)
 
-    def due(self, event: str) -> list[Rule]:
-        """Counts an event; what is to be done about it."""
+    def due(self, event: str, data: bytes = b"") -> list[Rule]:
+        """Counts an event (`data`: the whole command); what is to be done about it."""
         if event != CONNECTION:
             self.passed[event] += 1
-        return self._armed.due(event)
+        return self._armed.due(event, data)
 
     def note(self, connection: int, rule: Rule, event: str) -> None:
         """Something was done."""

@@ -2,8 +2,11 @@
 
 Events are connections and commands. They are counted over all connections since the rules were armed, each rule for
 itself; a rule for `FETCH` counts `UID FETCH` as well, one for `UID FETCH` only that, one for `*` every command after
-login. From the `nth` on, a rule is due `times` times (None: always), each time with its `probability`. Chance depends
-on the seed, the rule and the count alone, so that the same seed gives the same faults to the same events.
+login. A rule that is `about` a text counts only the commands that hold it, in their literals too; in the middle of a
+reply it counts all of them, and strikes in the responses that hold the text.
+
+From the `nth` on, a rule is due `times` times (None: always), each time with its `probability`. Chance depends on the
+seed, the rule and the count alone, so that the same seed gives the same faults to the same events.
 
 Read next: `scenario` (rules from a file), `rewriting` and `proxy` (what comes of them).
 """
@@ -228,6 +231,7 @@ class Rule:
     nth: int = 1
     times: int | None = 1
     probability: float = 1.0
+    about: str = ""
 
     def __post_init__(self) -> None:
         if self.nth < 1 or (self.times is not None and self.times < 1) or not 0 < self.probability <= 1:
@@ -240,6 +244,8 @@ class Rule:
             raise ValueError(f"{name} is about {'commands' if connection else 'connections'}")
         if connection and (len(self.on) > 1 or self.when is not When.BEFORE):
             raise ValueError("a connection has no other moments and no commands beside it")
+        if connection and self.about:
+            raise ValueError("a connection is about no text")
         if connection and isinstance(self.do, Answer) and self.do.word != "BYE":
             raise ValueError("a greeting that refuses is BYE")
         allowed = _AT_ANY_MOMENT
@@ -248,11 +254,17 @@ class Rule:
         if self.when is When.EXECUTED and not isinstance(self.do, (*allowed, Answer)):
             raise ValueError(f"{name} has no moment {self.when.value}")
 
-    def matches(self, event: str) -> bool:
-        """Whether this event counts: CONNECTION, `FETCH`, `UID FETCH`."""
+    def matches(self, event: str, data: bytes = b"") -> bool:
+        """Whether this event counts: CONNECTION, `FETCH`, `UID FETCH`; `data`: the whole command."""
+        if self.when is not When.MID_REPLY and not self.holds(data):
+            return False
         if event in self.on or event.removeprefix("UID ") in self.on:
             return True
         return "*" in self.on and event != CONNECTION and event not in _NOT_COUNTED_BY_STAR
+
+    def holds(self, data: bytes) -> bool:
+        """Whether this is what the rule is about."""
+        return self.about.encode() in data
 
 
 class Armed:
@@ -263,11 +275,11 @@ class Armed:
         self._seed = seed
         self._seen = [0] * len(self.rules)
 
-    def due(self, event: str) -> list[Rule]:
-        """Counts one event and returns the rules that are due for it, in their order."""
+    def due(self, event: str, data: bytes = b"") -> list[Rule]:
+        """Counts one event (`data`: the whole command) and returns the rules that are due for it, in their order."""
         found: list[Rule] = []
         for index, rule in enumerate(self.rules):
-            if not rule.matches(event):
+            if not rule.matches(event, data):
                 continue
             self._seen[index] += 1
             count = self._seen[index]

@@ -13,8 +13,8 @@
     times = 2
 
 `do` is a class of `rules` in lower case with hyphens (`hold-back`), `on` a command, a list of them, `"*"` or, where it
-is left out, connections; `times = "always"` is a rule without an end. What the class takes stands beside it: `reset`,
-`seconds`, `keep`, `names`, ... The file is read strictly.
+is left out, connections; `times = "always"` is a rule without an end, `about` a text that the command must hold. What
+the class takes stands beside it: `reset`, `seconds`, `keep`, `names`, ... The file is read strictly.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mailtwin.testing.faultproxy.rules import CONNECTION, Do, Rule, When
 __all__ = ["Scenario", "ScenarioError", "load", "parse"]
 
 _DEEDS = {re.sub(r"(?<!^)([A-Z])", r"-\1", deed.__name__).lower(): deed for deed in get_args(Do)}
-_OF_RULE = ("on", "when", "nth", "times", "probability")
+_OF_RULE = ("on", "when", "nth", "times", "probability", "about")
 
 
 class ScenarioError(ValueError):
@@ -95,6 +95,7 @@ def _rule(table: Mapping[str, Any]) -> Rule:
         table.get("nth", 1),
         None if times == "always" else times,
         table.get("probability", 1.0),
+        table.get("about", ""),
     )
 
 

@@ -9,6 +9,7 @@ import asyncio
 import re
 import socket
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mailtwin.errors import RemoteProtocolError
@@ -173,8 +174,11 @@ class ProxySession:
             return True
 
     async def _strike_if_due(self, flight: Flight, when: When) -> None:
-        for rule in flight.rules:
-            if rule.when is when and isinstance(rule.do, (Cut, Kill, Stall)):
+        await self._strike_all(flight, [rule for rule in flight.rules if rule.when is when])
+
+    async def _strike_all(self, flight: Flight, rules: Sequence[Rule]) -> None:
+        for rule in rules:
+            if isinstance(rule.do, (Cut, Kill, Stall)):
                 self._proxy.note(self._number, rule, str(flight.command))
                 await self._strike(rule)
 
@@ -206,7 +210,7 @@ class ProxySession:
         await asyncio.sleep(_SERVER_ENDS_S)
 
     async def _pass(self, command: Command) -> None:
-        rules = tuple(self._proxy.due(command.name))
+        rules = tuple(self._proxy.due(command.name, b"".join(command.parts)))
         flight = Flight(command, rules)
         await self._strike_if_due(flight, When.BEFORE)
         for rule in rules:
@@ -305,9 +309,9 @@ class ProxySession:
             await self._give(response, None)
             return
         is_reply = response.tag == flight.command.tag
-        if not flight.started and not response.is_continuation:
-            flight.started = True
-            await self._in_the_middle(flight, response)
+        if not response.is_continuation:
+            is_first, flight.started = not flight.started, True
+            await self._in_the_middle(flight, response, is_first=is_first)
         if not is_reply:
             await self._give(response, flight)
             return
@@ -322,10 +326,15 @@ class ProxySession:
             await self._reply(flight, response)
         self._land(response.tag)
 
-    async def _in_the_middle(self, flight: Flight, response: Response) -> None:
-        if any(rule.when is When.MID_REPLY for rule in flight.rules):
+    async def _in_the_middle(self, flight: Flight, response: Response, *, is_first: bool) -> None:
+        rules = [
+            rule
+            for rule in flight.rules
+            if rule.when is When.MID_REPLY and (rule.holds(response.raw) if rule.about else is_first)
+        ]
+        if rules:
             await self._move(self._to_client, response.raw[: response.middle], to_server=False)
-            await self._strike_if_due(flight, When.MID_REPLY)
+            await self._strike_all(flight, rules)
             # It was a stall, and is over: the other half follows as it is.
             await self._move(self._to_client, response.raw[response.middle :], to_server=False)
 

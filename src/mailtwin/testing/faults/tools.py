@@ -14,7 +14,7 @@ import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import mailtwin
 from mailtwin.testing.realservers import HOST, Kind
@@ -136,7 +136,8 @@ class Mailtwin(Tool):
             "MAILTWIN_RIGHT_PASSWORD": self.right.password,
         }
 
-    def held(self) -> list[Held]:
+    def status(self) -> dict[str, Any]:
+        """What `mailtwin status --json` says of the pair."""
         told = subprocess.run(
             [self.path() or self.program, "status", "--json", *self._sides()],
             env=self.environ(),
@@ -146,9 +147,12 @@ class Mailtwin(Tool):
             timeout=60,
         )
         (status,) = (e for e in map(json.loads, told.stdout.splitlines()) if e["event"] == "status")
+        return cast(dict[str, Any], status)
+
+    def held(self) -> list[Held]:
         return [
             Held(one["mailbox"], one["source"] == "left", str(one["ref"]), one["kind"] == "extra")
-            for one in status["unresolved"]
+            for one in self.status()["unresolved"]
         ]
 
     def _sides(self) -> list[str]:

@@ -14,7 +14,7 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mailtwin.testing.faultproxy import FaultProxy, Fired, Recreate, Rule, Scenario
@@ -238,11 +238,7 @@ def _endpoint(side: Side, port: int) -> Endpoint:
 def _spelt(rules: Sequence[Rule], side: ServerSide) -> tuple[Rule, ...]:
     """The rules with mailbox names as the server has them."""
     return tuple(
-        Rule(
-            Recreate(side.spelt(rule.do.mailbox)), rule.on, rule.when, rule.nth, rule.times, rule.probability
-        )
-        if isinstance(rule.do, Recreate)
-        else rule
+        replace(rule, do=Recreate(side.spelt(rule.do.mailbox))) if isinstance(rule.do, Recreate) else rule
         for rule in rules
     )
 
