@@ -183,7 +183,7 @@ class Manners:
     uid_last: bool = False
     """UID is the last item of a FETCH response, after the body: Exchange, Courier."""
     textless_codes: bool = False
-    """`[HIGHESTMODSEQ n]` with no human text after it (against the ABNF): Gmail."""
+    """`OK [HIGHESTMODSEQ n]` with no human text after it (against the ABNF): Gmail."""
 
     chatter_seed: int | None = None
     """Random but truthful untagged responses (OK, EXISTS, CAPABILITY, FETCH by sequence number) between all others,

@@ -409,7 +409,7 @@ class Session:
         parts = [tag, reply.status]
         if reply.code:
             parts.append(f"[{reply.code}]")
-        if not (reply.code and self.manners.textless_codes):
+        if not (reply.code and reply.status == "OK" and self.manners.textless_codes):
             parts.append(reply.text)
         self.wire.send(" ".join(parts).encode("utf-8") + b"\r\n")
         if reply.status == "BAD":
