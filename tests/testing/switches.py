@@ -296,9 +296,9 @@ ROWS = [
         "shared_deleted",
         "yes",
         "no",
-        ("UID STORE 1 +FLAGS (\\Deleted)", "EXAMINE Work", FETCH_ALL),
-        rb"READ-ONLY.*FLAGS \([^)]*\\Deleted",
-        (MARK_DELETED, c.Examine("Work"), c.Fetch(FIRST, ("FLAGS",))),
+        ("UID STORE 1 +FLAGS (\\Deleted)", "SELECT Work", FETCH_ALL),
+        rb"UIDNEXT 2\].*FETCH \([^)]*FLAGS \([^)]*\\Deleted",
+        (MARK_DELETED, c.Select("Work"), c.Fetch(FIRST, ("FLAGS",))),
         also=("auto_expunge=no",),
     ),
     Row(
