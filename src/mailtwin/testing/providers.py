@@ -21,7 +21,7 @@ import inspect
 import textwrap
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any
@@ -77,8 +77,8 @@ class Provider:
     def switch(self, *settings: str) -> Provider:
         """The same provider with other switches, each as `name=value`.
 
-        A value is a number, `yes` or `no`, `none`, a word, or words with commas between them. Raises `ValueError` for
-        an unknown name and for a value that the switch cannot have.
+        A value is a number, `yes` or `no`, `none`, a word, words with commas between them, or `field:value` pairs with
+        semicolons. Raises `ValueError` for an unknown name and for a value that the switch cannot have.
         """
         changed = self
         for setting in settings:
@@ -131,7 +131,7 @@ def _read(hint: Any, value: str) -> Any:
         return frozenset(words)
     if typing.get_args(hint)[0] is str:
         return tuple(words)
-    return tuple(tuple(word.split(":", 1)) for word in words)
+    return tuple(tuple(pair.split(":", 1)) for pair in value.split(";") if pair)
 
 
 def _shown(value: Any) -> str:
@@ -140,9 +140,12 @@ def _shown(value: Any) -> str:
         return str(value.value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, frozenset | tuple):
-        words: Iterable[Any] = sorted(value) if isinstance(value, frozenset) else value
-        return ",".join(word if isinstance(word, str) else ":".join(word) for word in words)
+    if isinstance(value, frozenset):
+        return ",".join(sorted(value))
+    if isinstance(value, tuple):
+        if value and isinstance(value[0], tuple):
+            return ";".join(":".join(pair) for pair in value)
+        return ",".join(value)
     return "none" if value is None else str(value)
 
 
