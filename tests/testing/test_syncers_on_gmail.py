@@ -1,4 +1,4 @@
-"""The simulated Gmail from outside: mbsync and OfflineIMAP keep it in step with a Maildir; OfflineIMAP fails as it did."""
+"""The simulated Gmail from outside: mbsync and OfflineIMAP keep it in step; OfflineIMAP fails on it as it did."""
 
 from __future__ import annotations
 
