@@ -8,7 +8,7 @@ import pytest
 from tests.stores.test_imap import ImapHarness, traits_of
 
 from mailtwin.testing.conformance import CHECKS, ByteClass, Check, Traits, check_id
-from mailtwin.testing.providers import EXCHANGE, GMAIL, ICLOUD, YAHOO, Provider
+from mailtwin.testing.providers import EXCHANGE, GMAIL, ICLOUD, PROVIDERS, YAHOO, Provider
 from mailtwin.testing.simmail import SimMail
 
 B = ByteClass
@@ -40,8 +40,6 @@ DIFFERS: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("exchange", "identities_are_those_of_the_bytes"): (RENDERS, ("size_error=0", "renders_anew=no")),
 }
 """Checks that do not hold with a provider as it is, why, and the switches with which they do."""
-
-PROVIDERS = {provider.name: provider for provider in (GMAIL, EXCHANGE, YAHOO, ICLOUD)}
 
 
 async def hold(provider: Provider, check: Check) -> None:
