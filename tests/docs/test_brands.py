@@ -1,4 +1,4 @@
-"""No brand in a condition: what is peculiar to a provider has a name of its own, that of a trait, a switch or a quirk."""
+"""No brand in a condition: what is peculiar to a provider has the name of a trait, a switch or a quirk."""
 
 from __future__ import annotations
 

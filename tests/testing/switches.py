@@ -588,9 +588,9 @@ ROWS = [
         "UnreachableError",
     ),
     Row(
-        "token_ends_session",
-        "yes",
-        "no",
+        "token_bye",
+        "Session invalidated - AccessTokenExpired",
+        "none",
         (end_token, FETCH_ALL),
         rb"\* BYE Session invalidated - AccessTokenExpired",
         (end_token, c.Fetch(BOTH, ("FLAGS",))),

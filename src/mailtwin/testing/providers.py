@@ -45,6 +45,8 @@ class Switch:
     name: str
     value: str
     about: str
+    choices: tuple[str, ...]
+    """The words that it can be set to; none: it is no choice of words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,12 @@ class Provider:
         """All switches, as they are set."""
         for group in self._groups():
             held = getattr(self, group)
-            about = _docstrings(type(held))
+            about, hints = _docstrings(type(held)), typing.get_type_hints(type(held))
             for one in fields(held):
-                yield Switch(group, one.name, _shown(getattr(held, one.name)), about[one.name])
+                shown, hint = _shown(getattr(held, one.name)), hints[one.name]
+                is_enum = isinstance(hint, type) and issubclass(hint, Enum)
+                choices = tuple(str(choice.value) for choice in hint) if is_enum else ()
+                yield Switch(group, one.name, shown, about[one.name], choices)
 
     def _groups(self) -> list[str]:
         return [group for group in ("manners", "limits", "labels") if getattr(self, group) is not None]
@@ -180,7 +185,7 @@ GMAIL = Provider(
         download_daily=2500 * _MIB,
         upload_daily=500 * _MIB,
         session_s=86400,
-        token_ends_session=True,
+        token_bye="Session expired, please login again.",
     ),
     LabelSettings(),
 )
@@ -214,7 +219,11 @@ EXCHANGE = Provider(
         literal_limit=35 * _MIB,
     ),
     Limits(
-        max_connections=20, throttle=Throttle.BAD, error_limit=10, pipeline_limit=50, token_ends_session=True
+        max_connections=20,
+        throttle=Throttle.BAD,
+        error_limit=10,
+        pipeline_limit=50,
+        token_bye="Session invalidated - AccessTokenExpired",
     ),
     mailboxes=(
         ("Archive", None),

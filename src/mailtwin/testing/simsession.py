@@ -300,8 +300,9 @@ class Session:
             return None
         if self.manners.unconnected:
             return Judgement("BAD", "User is authenticated but not connected.")
-        if self.by_token and self.setting.meter.limits.token_ends_session and not self.account.token_is_good:
-            return Judgement("BYE", "Session invalidated - AccessTokenExpired")
+        token_bye = self.setting.meter.limits.token_bye
+        if self.by_token and token_bye is not None and not self.account.token_is_good:
+            return Judgement("BYE", token_bye)
         return self.setting.meter.at_command(self.user, self._since)
 
     def _refuse(self, judgement: Judgement) -> None:
