@@ -51,6 +51,7 @@ EXTENSIONS = (
     "MOVE",
     "ESEARCH",
     "CONDSTORE",
+    "QRESYNC",
     "OBJECTID",
     "X-GM-EXT-1",
 )
@@ -87,7 +88,7 @@ class Withheld(Enum):
 class Manners:
     """The switches. Names of extensions are those of `EXTENSIONS`; sizes are in bytes."""
 
-    extensions: frozenset[str] = frozenset(EXTENSIONS) - {"LITERAL-", "OBJECTID", "X-GM-EXT-1"}
+    extensions: frozenset[str] = frozenset(EXTENSIONS) - {"LITERAL-", "QRESYNC", "OBJECTID", "X-GM-EXT-1"}
     """What the server can do. A command or option of an extension that is not here gets BAD (Exchange, Strato)."""
     late: frozenset[str] = frozenset()
     """Announced only after authentication: Gmail and Proton Bridge announce UIDPLUS and MOVE so."""

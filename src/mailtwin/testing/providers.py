@@ -11,7 +11,7 @@ set by its name, from a test or from the command line (`mailtwin.testing.simulat
         ...  # any client, to 127.0.0.1, server.port
 
 What each switch does, and who was seen to behave so, is in the docstring at its field and in docs/simulator.md.
-Not simulated of these providers, and so not announced: QUOTA, COMPRESS, UTF8=ACCEPT, QRESYNC, UIDONLY, PARTIAL.
+Not simulated of these providers, and so not announced: QUOTA, COMPRESS, UTF8=ACCEPT, UIDONLY, PARTIAL, BINARY.
 """
 
 from __future__ import annotations
@@ -272,7 +272,19 @@ ICLOUD = Provider(
     "icloud",
     Manners(
         extensions=frozenset(
-            {"SASL-IR", "ENABLE", "UIDPLUS", "CONDSTORE", "ESEARCH", "LIST-STATUS", "NAMESPACE", "ID", "IDLE"}
+            {
+                *(
+                    "SASL-IR",
+                    "ENABLE",
+                    "UIDPLUS",
+                    "CONDSTORE",
+                    "QRESYNC",
+                    "ESEARCH",
+                    "LIST-STATUS",
+                    "NAMESPACE",
+                ),
+                *("ID", "IDLE"),
+            }
         ),
         words_before=("XAPPLELITERAL",),
         words_after=("XAPPLELITERAL",),

@@ -11,7 +11,7 @@ cannot rent. It shares no code with `mailtwin.imap`. ::
 
 A client that blocks runs in `asyncio.to_thread`. Change the mail and the faults in the thread of the event loop.
 
-Not simulated: ENVELOPE, BODYSTRUCTURE, MIME parts, QRESYNC, MULTIAPPEND, COMPRESS, ACLs, quota.
+Not simulated: ENVELOPE, BODYSTRUCTURE, MIME parts, MULTIAPPEND, COMPRESS, ACLs, quota.
 
 Reading order: `manners`, `simmail` (the mail) and `simlabels` (mail with labels), `simview` (what one client knows of a
 mailbox), `simparse` and `simwire` (bytes), `simsession` (one connection), `simlogin`, `simlist`, `simmailboxes`,
