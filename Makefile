@@ -31,11 +31,13 @@ help:
 
 test: lint $(SERVERS)
 	scripts/install-mbsync.sh
+	scripts/install-peers.sh offlineimap
 	$(BIN)/pytest -n $(WORKERS) $(KERNEL) $(PYTEST_ARGS)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --ignore tests/imap $(PYTEST_ARGS)
 
 check: lint
 	scripts/install-mbsync.sh
+	scripts/install-peers.sh offlineimap
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not servers and not slow' $(PYTEST_ARGS)
 
 acceptance: $(SERVERS)

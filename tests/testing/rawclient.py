@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from mailtwin.testing.manners import PLAIN, Manners
+from mailtwin.testing.providers import Provider
 from mailtwin.testing.simfaults import Fault
 from mailtwin.testing.simmail import SimAccount, SimMail
 from mailtwin.testing.simserver import SimServer
@@ -122,6 +123,21 @@ async def world(
     for body in bodies:
         account["INBOX"].append(body)
     async with SimServer(mail, manners, faults=faults, tls=tls, starttls=starttls) as server:
+        made = World(server, account)
+        try:
+            yield made
+        finally:
+            await made.close()
+
+
+@asynccontextmanager
+async def provided(provider: Provider, bodies: Iterable[bytes] = ()) -> AsyncIterator[World]:
+    """A server of this provider, and these messages in alice's INBOX."""
+    mail = SimMail()
+    account = provider.add_account(mail, "alice", "secret", "token-1")
+    for body in bodies:
+        account["INBOX"].append(body)
+    async with provider.server(mail) as server:
         made = World(server, account)
         try:
             yield made

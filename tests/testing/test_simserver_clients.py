@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import imaplib
-import os
-import re
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +15,7 @@ from pathlib import Path
 import pytest
 from imapclient import IMAPClient
 from tests.testing.rawclient import HI, World, world
+from tests.testing.syncers import Mbsync, unmarked
 
 from mailtwin.testing.corpus import messages
 from mailtwin.testing.manners import BARE, CHATTY, GMAIL_MANNERS, PLAIN, SILENT_APPEND, Manners
@@ -115,74 +113,6 @@ def _idle(port: int, deliver: Callable[[], None]) -> list[tuple[int, bytes]]:
 
 # --- mbsync ------------------------------------------------------------------------------------------------------
 
-CONFIGURATION = """
-IMAPAccount sim
-Host 127.0.0.1
-Port {port}
-User alice
-Pass secret
-SSLType None
-AuthMechs LOGIN
-
-IMAPStore far
-Account sim
-
-MaildirStore near
-Path {maildir}/
-Inbox {maildir}/INBOX
-SubFolders Verbatim
-
-Channel all
-Far :far:
-Near :near:
-Patterns *
-Create Both
-Remove Both
-Expunge Both
-CopyArrivalDate yes
-SyncState *
-"""
-
-
-class Mbsync:
-    """mbsync between a simulated server and a Maildir."""
-
-    def __init__(self, made: World, directory: Path) -> None:
-        program = shutil.which("mbsync")
-        if program is None:
-            pytest.fail("mbsync is not installed: run scripts/install-mbsync.sh as root (Debian's isync)")
-        self._program = program
-        self.maildir = directory / "mail"
-        self.maildir.mkdir()
-        self._configuration = directory / "mbsyncrc"
-        self._configuration.write_text(CONFIGURATION.format(port=made.server.port, maildir=self.maildir))
-
-    async def run(self) -> None:
-        process = await asyncio.create_subprocess_exec(
-            self._program,
-            "-c",
-            str(self._configuration),
-            "-a",
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await process.communicate()
-        assert process.returncode == 0, output.decode()
-
-    def files(self, mailbox: str) -> list[Path]:
-        """The messages of a mailbox."""
-        return [path for part in ("cur", "new") for path in (self.maildir / mailbox / part).iterdir()]
-
-    def age(self) -> None:
-        """Make the directories old: mbsync waits for two seconds before it reads one that has just changed."""
-        for directory in self.maildir.glob("**/"):
-            os.utime(directory, (0, 0))
-
-
-def without_tuid(body: bytes) -> bytes:
-    """A message without the header field by which mbsync finds its copies, on both sides."""
-    return re.sub(rb"(?m)^X-TUID: .*\n", b"", body)
-
 
 def fill(made: World) -> None:
     for message in CORPUS:
@@ -195,10 +125,9 @@ def fill(made: World) -> None:
 async def test_mbsync_pulls(name: str, tmp_path: Path) -> None:
     async with world(PROFILES[name]) as made:
         fill(made)
-        mbsync = Mbsync(made, tmp_path)
+        mbsync = Mbsync(made.server.port, tmp_path)
         await mbsync.run()
-        pulled = [without_tuid(path.read_bytes()).replace(b"\n", b"\r\n") for path in mbsync.files("INBOX")]
-        assert sorted(pulled) == sorted(made.account["INBOX"].bodies())
+        assert mbsync.bodies("INBOX") == sorted(made.account["INBOX"].bodies())
         # mbsync leaves names in modified UTF-7; BARE has a prefix before them, which it takes for a level.
         assert len(list(mbsync.maildir.glob("**/*Gr&APwA3w-e/cur"))) == 1
 
@@ -209,16 +138,15 @@ async def test_mbsync_pushes(manners: Manners, tmp_path: Path) -> None:
     async with world(manners) as made:
         fill(made)
         inbox = made.account["INBOX"]
-        mbsync = Mbsync(made, tmp_path)
+        mbsync = Mbsync(made.server.port, tmp_path)
         await mbsync.run()
-        (mbsync.maildir / "INBOX" / "new" / "1.1.host").write_bytes(HI.replace(b"\r\n", b"\n"))
-        removed = CORPUS[9].body.replace(b"\r\n", b"\n")
-        next(path for path in mbsync.files("INBOX") if without_tuid(path.read_bytes()) == removed).unlink()
+        mbsync.put("INBOX", HI)
+        mbsync.find("INBOX", CORPUS[9].body).unlink()
         inbox.set_flags(5, ["\\Flagged"])
         mbsync.age()
         await mbsync.run()
         assert inbox.uids() == [uid for uid in range(1, 62) if uid != 10]
-        assert without_tuid(inbox[61].body) == HI
+        assert unmarked(inbox[61].body) == HI
         assert sum(path.name.endswith(":2,F") for path in mbsync.files("INBOX")) == 1 + sum(
             message.flags == {"\\Flagged"} for message in CORPUS if message is not CORPUS[4]
         )

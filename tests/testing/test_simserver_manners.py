@@ -422,7 +422,7 @@ async def test_no_starttls_without_a_context() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"extensions": frozenset({"QRESYNC"})},
+        {"extensions": frozenset({"NOTIFY"})},
         {"late": frozenset({"FOO"})},
         {"separator": ""},
         {"separator": "*"},

@@ -1,6 +1,6 @@
 """Patterns of mailbox names: `*` is any text, also over levels, `?` one character, everything else is itself.
 
-`[` has no meaning of its own, because real mailboxes are called `[Gmail]/All Mail`. A backslash before `*` or `?`
+`[` has no meaning of its own, because real mailboxes are called `[Imap]/All Mail`. A backslash before `*` or `?`
 makes it an ordinary character.
 """
 

@@ -30,7 +30,7 @@ EMPTY_UNGUARDED = 3
 """So many messages may all have been removed from a mailbox: somebody tidied it up, and it is done in a moment."""
 
 WINDOWS = frozenset({1000, 2000, 5000, 10_000})
-"""Servers that show only the newest messages of a mailbox show so many of them (Gmail's folder size limit, Yahoo)."""
+"""Servers that show only the newest messages of a mailbox show so many (by the provider's rule, or the owner's)."""
 
 NAMED_MAX = 10
 """So many messages are named in an explanation."""

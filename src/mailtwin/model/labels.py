@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from mailtwin.model.flags import LABEL_PREFIX, NO_FLAGS, Flags, make_flags
 
 LABEL_CHARS_MAX = 1_000
-"""One label: Gmail takes 225 characters."""
+"""One label: a provider takes 225 characters."""
 
 
 def label_flag(label: str) -> str:

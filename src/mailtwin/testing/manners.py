@@ -51,6 +51,7 @@ EXTENSIONS = (
     "MOVE",
     "ESEARCH",
     "CONDSTORE",
+    "QRESYNC",
     "OBJECTID",
     "X-GM-EXT-1",
 )
@@ -87,7 +88,7 @@ class Withheld(Enum):
 class Manners:
     """The switches. Names of extensions are those of `EXTENSIONS`; sizes are in bytes."""
 
-    extensions: frozenset[str] = frozenset(EXTENSIONS) - {"LITERAL-", "OBJECTID", "X-GM-EXT-1"}
+    extensions: frozenset[str] = frozenset(EXTENSIONS) - {"LITERAL-", "QRESYNC", "OBJECTID", "X-GM-EXT-1"}
     """What the server can do. A command or option of an extension that is not here gets BAD (Exchange, Strato)."""
     late: frozenset[str] = frozenset()
     """Announced only after authentication: Gmail and Proton Bridge announce UIDPLUS and MOVE so."""
@@ -122,7 +123,7 @@ class Manners:
     hides_new_mail: bool = False
     """New mail has no EXISTS and is invisible to SEARCH and FETCH until NOOP, CHECK, IDLE or SELECT: Gmail."""
     check_tells: bool = True
-    """CHECK shows what `hides_new_mail`. False: only NOOP, IDLE and SELECT do, as clients of Gmail report."""
+    """CHECK shows what `hides_new_mail`. No: it does not, as OfflineIMAP, which sends CHECK, met it at Gmail."""
     appends_with_bad: bool = False
     """A message that is not taken is refused with `BAD Command Argument Error. 11`: Exchange."""
     needs_final_crlf: bool = False
@@ -154,7 +155,7 @@ class Manners:
     offers_keywords: bool = True
     r"""PERMANENTFLAGS has `\*`. Exchange has system flags only."""
     keeps_keywords: bool = True
-    """False: keywords in STORE and APPEND are dropped and the answer is OK all the same: Exchange."""
+    """No: keywords in STORE and APPEND are dropped and the answer is OK all the same: Exchange."""
 
     raw_atoms: bool = False
     """Flags may hold `]`, labels with blanks have no quotes in FETCH (against the ABNF): Gmail, for clients of old."""
@@ -183,7 +184,7 @@ class Manners:
     uid_last: bool = False
     """UID is the last item of a FETCH response, after the body: Exchange, Courier."""
     textless_codes: bool = False
-    """`[HIGHESTMODSEQ n]` with no human text after it (against the ABNF): Gmail."""
+    """`OK [HIGHESTMODSEQ n]` with no human text after it (against the ABNF): Gmail."""
 
     chatter_seed: int | None = None
     """Random but truthful untagged responses (OK, EXISTS, CAPABILITY, FETCH by sequence number) between all others,
@@ -275,8 +276,8 @@ GMAIL_MANNERS = Manners(
 )
 """Capabilities grow at login and come untagged; APPENDUID without UIDPLUS; new mail hidden until NOOP.
 
-Real Gmail does announce UIDPLUS, late: `replace(GMAIL_MANNERS, unannounced=frozenset(), late=GMAIL_MANNERS.late |
-{"UIDPLUS"})`; the profile is the harder half. It does not merge equal messages: labels are not simulated."""
+For servers of plain mail, and the harder half of the accounts, to which UIDPLUS is not announced. The whole provider,
+with labels, is `mailtwin.testing.providers.GMAIL`."""
 
 SILENT_APPEND = Manners(append_uid=False, copy_uid=False)
 """UIDPLUS is announced, and neither APPENDUID nor COPYUID is ever given: Proton Bridge."""

@@ -11,7 +11,7 @@ set by its name, from a test or from the command line (`mailtwin.testing.simulat
         ...  # any client, to 127.0.0.1, server.port
 
 What each switch does, and who was seen to behave so, is in the docstring at its field and in docs/simulator.md.
-Not simulated of these providers, and so not announced: QUOTA, COMPRESS, UTF8=ACCEPT, QRESYNC, UIDONLY, PARTIAL.
+Not simulated of these providers, and so not announced: QUOTA, COMPRESS, UTF8=ACCEPT, UIDONLY, PARTIAL, BINARY.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import inspect
 import textwrap
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any
@@ -45,6 +45,8 @@ class Switch:
     name: str
     value: str
     about: str
+    choices: tuple[str, ...]
+    """The words that it can be set to; none: it is no choice of words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,8 @@ class Provider:
     def switch(self, *settings: str) -> Provider:
         """The same provider with other switches, each as `name=value`.
 
-        A value is a number, `yes` or `no`, `none`, a word, or words with commas between them. Raises `ValueError` for
-        an unknown name and for a value that the switch cannot have.
+        A value is a number, `yes` or `no`, `none`, a word, words with commas between them, or `field:value` pairs with
+        semicolons. Raises `ValueError` for an unknown name and for a value that the switch cannot have.
         """
         changed = self
         for setting in settings:
@@ -91,9 +93,12 @@ class Provider:
         """All switches, as they are set."""
         for group in self._groups():
             held = getattr(self, group)
-            about = _docstrings(type(held))
+            about, hints = _docstrings(type(held)), typing.get_type_hints(type(held))
             for one in fields(held):
-                yield Switch(group, one.name, _shown(getattr(held, one.name)), about[one.name])
+                shown, hint = _shown(getattr(held, one.name)), hints[one.name]
+                is_enum = isinstance(hint, type) and issubclass(hint, Enum)
+                choices = tuple(str(choice.value) for choice in hint) if is_enum else ()
+                yield Switch(group, one.name, shown, about[one.name], choices)
 
     def _groups(self) -> list[str]:
         return [group for group in ("manners", "limits", "labels") if getattr(self, group) is not None]
@@ -131,7 +136,7 @@ def _read(hint: Any, value: str) -> Any:
         return frozenset(words)
     if typing.get_args(hint)[0] is str:
         return tuple(words)
-    return tuple(tuple(word.split(":", 1)) for word in words)
+    return tuple(tuple(pair.split(":", 1)) for pair in value.split(";") if pair)
 
 
 def _shown(value: Any) -> str:
@@ -140,9 +145,12 @@ def _shown(value: Any) -> str:
         return str(value.value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, frozenset | tuple):
-        words: Iterable[Any] = sorted(value) if isinstance(value, frozenset) else value
-        return ",".join(word if isinstance(word, str) else ":".join(word) for word in words)
+    if isinstance(value, frozenset):
+        return ",".join(sorted(value))
+    if isinstance(value, tuple):
+        if value and isinstance(value[0], tuple):
+            return ";".join(":".join(pair) for pair in value)
+        return ",".join(value)
     return "none" if value is None else str(value)
 
 
@@ -177,7 +185,7 @@ GMAIL = Provider(
         download_daily=2500 * _MIB,
         upload_daily=500 * _MIB,
         session_s=86400,
-        token_ends_session=True,
+        token_bye="Session expired, please login again.",
     ),
     LabelSettings(),
 )
@@ -211,7 +219,11 @@ EXCHANGE = Provider(
         literal_limit=35 * _MIB,
     ),
     Limits(
-        max_connections=20, throttle=Throttle.BAD, error_limit=10, pipeline_limit=50, token_ends_session=True
+        max_connections=20,
+        throttle=Throttle.BAD,
+        error_limit=10,
+        pipeline_limit=50,
+        token_bye="Session invalidated - AccessTokenExpired",
     ),
     mailboxes=(
         ("Archive", None),
@@ -260,7 +272,19 @@ ICLOUD = Provider(
     "icloud",
     Manners(
         extensions=frozenset(
-            {"SASL-IR", "ENABLE", "UIDPLUS", "CONDSTORE", "ESEARCH", "LIST-STATUS", "NAMESPACE", "ID", "IDLE"}
+            {
+                *(
+                    "SASL-IR",
+                    "ENABLE",
+                    "UIDPLUS",
+                    "CONDSTORE",
+                    "QRESYNC",
+                    "ESEARCH",
+                    "LIST-STATUS",
+                    "NAMESPACE",
+                ),
+                *("ID", "IDLE"),
+            }
         ),
         words_before=("XAPPLELITERAL",),
         words_after=("XAPPLELITERAL",),

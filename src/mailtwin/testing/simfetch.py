@@ -1,4 +1,4 @@
-"""FETCH and UID FETCH of a simulated server (RFC 3501 section 6.4.5, RFC 7162 section 3.1.4, RFC 8474 section 5).
+"""FETCH and UID FETCH of a simulated server (RFC 3501 section 6.4.5, RFC 7162 sections 3.1.4, 3.2.6, RFC 8474).
 
 Not there: ENVELOPE, BODYSTRUCTURE and sections of MIME parts; a client that asks for them gets BAD.
 """
@@ -14,7 +14,7 @@ from mailtwin.testing.manners import Manners, Withheld
 from mailtwin.testing.simgmail import FETCH_ITEMS
 from mailtwin.testing.simmail import SimMessage
 from mailtwin.testing.simmime import header_fields, split_message
-from mailtwin.testing.simparse import BadCommand, Cursor, format_datetime, string
+from mailtwin.testing.simparse import BadCommand, Cursor, SeqSet, format_datetime, string
 from mailtwin.testing.simsession import Command, Needs, Refused, Reply, Session
 from mailtwin.testing.simview import View
 
@@ -88,18 +88,23 @@ def _simple_item(name: str, manners: Manners) -> _Item | None:
 
 def select_uids(session: Session, args: Cursor, *, by_uid: bool) -> list[int]:
     """Read a sequence set and return the UIDs that it means in the selected mailbox."""
+    return _select(session, args.seq_set(), by_uid=by_uid)
+
+
+def _select(session: Session, wanted: SeqSet, *, by_uid: bool) -> list[int]:
     try:
-        return session.require_view().select(args.seq_set(), by_uid=by_uid)
+        return session.require_view().select(wanted, by_uid=by_uid)
     except IndexError as bad:
         raise BadCommand(str(bad)) from bad
 
 
 async def _fetch(session: Session, args: Cursor, *, by_uid: bool) -> Reply:
     args.sp()
-    uids = select_uids(session, args, by_uid=by_uid)
+    wanted = args.seq_set()
+    uids = _select(session, wanted, by_uid=by_uid)
     args.sp()
     items = _parse_items(session, args)
-    since = _parse_since(session, args)
+    since, vanished = _parse_since(session, args, by_uid=by_uid)
     args.end()
     if since is not None and _MODSEQ not in items:
         items.append(_MODSEQ)
@@ -108,6 +113,8 @@ async def _fetch(session: Session, args: Cursor, *, by_uid: bool) -> Reply:
     if by_uid and _UID not in items:
         items.insert(0, _UID)
     mailbox = session.require_view().mailbox
+    if vanished and since is not None:
+        session.answer_vanished(mailbox.removed_since(since), wanted)
     missing = False
     for uid in uids:
         message = mailbox.get(uid)
@@ -169,14 +176,18 @@ def _answer(session: Session, message: SimMessage, items: list[_Item]) -> None:
         session.answer(head + b" ".join(piece) + b")")
 
 
-def _parse_since(session: Session, args: Cursor) -> int | None:
+def _parse_since(session: Session, args: Cursor, *, by_uid: bool) -> tuple[int | None, bool]:
+    """The modification sequence of CHANGEDSINCE, and whether VANISHED goes with it."""
     if not args.skip(b" "):
-        return None
+        return None, False
     args.expect(b"(CHANGEDSINCE ")
     session.require("CONDSTORE", "CHANGEDSINCE")
     since = args.mod_sequence()
+    vanished = args.skip(b" VANISHED")
     args.expect(b")")
-    return since
+    if vanished and not (by_uid and session.qresync):
+        raise BadCommand("VANISHED needs UID FETCH and ENABLE QRESYNC")
+    return since, vanished
 
 
 def _parse_items(session: Session, args: Cursor) -> list[_Item]:

@@ -139,7 +139,7 @@ class LabelSettings:
     shared_deleted: bool = False
     r"""`\Deleted` set in one mailbox shows in all, as other flags do."""
     language: str = "en"
-    """The language of the names of the special mailboxes: a key of `LANGUAGES`. Read when the account is made."""
+    """The language of the names of the special mailboxes: `en`, `de` or `ru`. Read when the account is made."""
     strict_names: bool = True
     """Names with blanks at an end of a level or two in a row, with `^`, or below the special root cannot be created."""
 

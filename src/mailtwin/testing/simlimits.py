@@ -51,15 +51,16 @@ class Limits:
     throttle_every: int | None = None
     """Each n-th command of an account after login is throttled."""
     backoff_ms: int = 5000
-    """The pause that `Throttle.BAD` suggests, in milliseconds."""
+    """The pause that `throttle=bad` suggests, in milliseconds."""
     error_limit: int | None = None
     """After so many BADs in a connection it ends: Exchange, 10."""
     pipeline_limit: int | None = None
     """A command behind which so many others wait unread is BAD: Exchange, about 50."""
     session_s: int | None = None
     """A session ends after so many seconds with `BYE Session expired, please login again.`: Gmail, 24 hours."""
-    token_ends_session: bool = False
-    """A session ends with its OAuth token: `BYE Session invalidated - AccessTokenExpired`: Exchange, Gmail."""
+    token_bye: str | None = None
+    """A session ends when its OAuth token does, with a BYE of this text: Exchange's `Session invalidated -
+    AccessTokenExpired`, Gmail's `Session expired, please login again.`"""
     idle_limit_s: int | None = None
     """IDLE ends after so many seconds (of the wall) with a BYE: Yahoo, 300."""
 

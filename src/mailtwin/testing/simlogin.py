@@ -151,9 +151,10 @@ def _enable(session: Session, args: Cursor) -> Reply:
     while args.skip(b" "):
         names.append(args.word())
     args.end()
-    enabled = [name for name in names if name == "CONDSTORE" and session.manners.has(name)]
+    enabled = [name for name in names if name in ("CONDSTORE", "QRESYNC") and session.manners.has(name)]
     if enabled:
         session.enable_condstore()
+    session.qresync = session.qresync or "QRESYNC" in enabled
     if not session.manners.silent_enable:
         session.untagged(" ".join(["ENABLED", *enabled]).encode("ascii"))
     return Reply("Enabled")

@@ -75,6 +75,7 @@ class SimMailbox:
         self.keywords: dict[str, str] = {}
         self.listeners: list[Listener] = []
         self._messages: dict[int, SimMessage] = {}
+        self._removed: dict[int, int] = {}
         self._mail = mail
 
     def __len__(self) -> int:
@@ -137,8 +138,12 @@ class SimMailbox:
     def remove(self, uid: int) -> None:
         """Take a message out of the mailbox, whatever its flags."""
         del self._messages[uid]
-        self._tick()
+        self._removed[uid] = self._tick()
         self._tell(Change.REMOVED, uid)
+
+    def removed_since(self, modseq: int) -> list[int]:
+        """The UIDs of the messages that left after this modification sequence, ascending."""
+        return sorted(uid for uid, when in self._removed.items() if when > modseq)
 
     def renew(self, uid_validity: int) -> None:
         """Number all messages anew under another UIDVALIDITY, as a restored or rebuilt server does.
@@ -148,6 +153,7 @@ class SimMailbox:
         for listener in list(self.listeners):
             self.listeners.remove(listener)
         self.uid_validity = uid_validity
+        self._removed.clear()
         old = list(self._messages.values())
         self._messages = {
             uid: replace(message, uid=uid, modseq=self._tick()) for uid, message in enumerate(old, start=1)

@@ -1,16 +1,17 @@
 """Commands of a simulated server about mailboxes: making, selecting and leaving them, and IDLE.
 
-RFC 3501 sections 6.3 and 6.4.1 to 6.4.2, RFC 2177 (IDLE), RFC 3691 (UNSELECT), RFC 7162 (the CONDSTORE parameter).
+RFC 3501 sections 6.3 and 6.4.1 to 6.4.2, RFC 2177 (IDLE), RFC 3691 (UNSELECT), RFC 7162 (CONDSTORE and QRESYNC).
 LIST and STATUS are in `simlist`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from functools import partial
 
 from mailtwin.testing.simmail import SimAccount
-from mailtwin.testing.simparse import BadCommand, Cursor
+from mailtwin.testing.simparse import BadCommand, Cursor, SeqSet
 from mailtwin.testing.simsession import Command, HangUp, Needs, Refused, Reply, Session
 from mailtwin.testing.simview import View
 
@@ -20,12 +21,10 @@ __all__ = ["COMMANDS"]
 def _open(session: Session, args: Cursor, *, read_only: bool) -> Reply:
     args.sp()
     raw = args.astring()
-    parameters = args.parenthesised(args.word) if args.skip(b" ") else []
+    parameters = args.parenthesised(lambda: _parameter(session, args)) if args.skip(b" ") else []
     args.end()
-    for parameter in parameters:
-        if parameter != "CONDSTORE":
-            raise BadCommand(f"Unknown parameter {parameter}")
-        session.require("CONDSTORE", parameter)
+    if session.view is not None and session.qresync:
+        session.untagged_ok("CLOSED", "The other mailbox is closed")
     session.leave_mailbox()
     mailbox = session.mailbox_from(raw)
     name, manners = session.name_from(raw), session.manners
@@ -39,7 +38,52 @@ def _open(session: Session, args: Cursor, *, read_only: bool) -> Reply:
     _describe(session, view)
     # Only now: chatter speaks of the selected mailbox, and the client cannot know it before its EXISTS.
     session.view = view
+    for resync in parameters:
+        if resync is not None:
+            _resynchronise(session, view, resync)
     return Reply("Selected", "READ-ONLY" if read_only else "READ-WRITE")
+
+
+@dataclass(frozen=True, slots=True)
+class _Resync:
+    """What a client says it knows (RFC 7162 section 3.2.5). `known`: None for all UIDs that there ever were."""
+
+    uid_validity: int
+    modseq: int
+    known: SeqSet | None
+
+
+def _parameter(session: Session, args: Cursor) -> _Resync | None:
+    """A parameter of SELECT: CONDSTORE, or QRESYNC, which says what to tell."""
+    name = args.word()
+    if name == "CONDSTORE":
+        session.require(name, name)
+        return None
+    if name != "QRESYNC" or not session.qresync:
+        raise BadCommand(f"Unknown parameter {name}")
+    args.expect(b" (")
+    uid_validity = args.number()
+    args.sp()
+    modseq, known = args.mod_sequence(), None
+    if args.skip(b" "):
+        known = args.seq_set()
+    if args.skip(b" ("):
+        # Pairs of sequence numbers and UIDs, for servers that have forgotten what was removed. This one never does.
+        args.seq_set()
+        args.sp()
+        args.seq_set()
+        args.expect(b")")
+    args.expect(b")")
+    return _Resync(uid_validity, modseq, known)
+
+
+def _resynchronise(session: Session, view: View, resync: _Resync) -> None:
+    if resync.uid_validity != view.mailbox.uid_validity:
+        return
+    session.answer_vanished(view.mailbox.removed_since(resync.modseq), resync.known)
+    for uid in view.uids:
+        if view.mailbox[uid].modseq > resync.modseq:
+            session.answer(session.fetch_flags(uid, with_uid=True))
 
 
 def _describe(session: Session, view: View) -> None:

@@ -202,7 +202,7 @@ def _expunge(session: Session, args: Cursor) -> Reply:
     for message in mailbox:
         if "\\Deleted" in message.flags:
             mailbox.expunge(message.uid)
-    return Reply("Expunged")
+    return _expunged(session)
 
 
 def _uid_expunge(session: Session, args: Cursor) -> Reply:
@@ -214,7 +214,13 @@ def _uid_expunge(session: Session, args: Cursor) -> Reply:
         message = mailbox.get(uid)
         if message is not None and "\\Deleted" in message.flags:
             mailbox.expunge(uid)
-    return Reply("Expunged")
+    return _expunged(session)
+
+
+def _expunged(session: Session) -> Reply:
+    """The reply, with the modification sequence of the removals once QRESYNC is on (RFC 7162 section 3.2.7)."""
+    modseq = session.require_view().mailbox.highest_modseq
+    return Reply("Expunged", f"HIGHESTMODSEQ {modseq}" if session.qresync else None)
 
 
 def _search(session: Session, args: Cursor, *, by_uid: bool) -> Reply:

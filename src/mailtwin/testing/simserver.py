@@ -11,11 +11,11 @@ cannot rent. It shares no code with `mailtwin.imap`. ::
 
 A client that blocks runs in `asyncio.to_thread`. Change the mail and the faults in the thread of the event loop.
 
-Not simulated: ENVELOPE, BODYSTRUCTURE, MIME parts, QRESYNC, MULTIAPPEND, COMPRESS, ACLs, quota, labels.
+Not simulated: ENVELOPE, BODYSTRUCTURE, MIME parts, MULTIAPPEND, COMPRESS, ACLs, quota.
 
-Reading order: `manners`, `simmail` (the mail), `simview` (what one client knows of a mailbox), `simparse` and `simwire`
-(bytes), `simsession` (one connection), `simlogin`, `simlist`, `simmailboxes`, `simfetch`, `simmessages` (the commands),
-`simfaults`.
+Reading order: `manners`, `simmail` (the mail) and `simlabels` (mail with labels), `simview` (what one client knows of a
+mailbox), `simparse` and `simwire` (bytes), `simsession` (one connection), `simlogin`, `simlist`, `simmailboxes`,
+`simfetch`, `simgmail`, `simmessages` (the commands), `simfaults`, `simlimits`; `providers`, where all is put together.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from mailtwin.testing.simfaults import Fault, FaultList, When
 from mailtwin.testing.simlimits import Judgement, Meter
 from mailtwin.testing.simmail import SimAccount, SimMail, SimMailbox
 from mailtwin.testing.simnames import Names
-from mailtwin.testing.simparse import BadCommand, Cursor
+from mailtwin.testing.simparse import BadCommand, Cursor, SeqSet, format_set
 from mailtwin.testing.simview import View
 from mailtwin.testing.simwire import Disconnected, LineTooLong, Wire
 
@@ -116,6 +116,8 @@ class Session:
         self._errors = 0
         self.view: View | None = None
         self.condstore = False
+        self.qresync = False
+        """ENABLE QRESYNC was given: VANISHED takes the place of EXPUNGE (RFC 7162 section 3.2.10)."""
         self.ended = False
         self.wants_tls = False
         """STARTTLS was accepted; TLS begins when its tagged OK is out."""
@@ -300,8 +302,9 @@ class Session:
             return None
         if self.manners.unconnected:
             return Judgement("BAD", "User is authenticated but not connected.")
-        if self.by_token and self.setting.meter.limits.token_ends_session and not self.account.token_is_good:
-            return Judgement("BYE", "Session invalidated - AccessTokenExpired")
+        token_bye = self.setting.meter.limits.token_bye
+        if self.by_token and token_bye is not None and not self.account.token_is_good:
+            return Judgement("BYE", token_bye)
         return self.setting.meter.at_command(self.user, self._since)
 
     def _refuse(self, judgement: Judgement) -> None:
@@ -385,6 +388,13 @@ class Session:
             self._answers_left -= 1
         self.untagged(line)
 
+    def answer_vanished(self, gone: list[int], among: SeqSet | None) -> None:
+        """Send `VANISHED (EARLIER)` for those of the UIDs that were asked for; None: for all."""
+        spans = None if among is None else among.spans(self.require_view().mailbox.uid_next - 1)
+        told = [uid for uid in gone if spans is None or any(low <= uid <= high for low, high in spans)]
+        if told:
+            self.answer(f"VANISHED (EARLIER) {format_set(told)}".encode("ascii"))
+
     def untagged_ok(self, code: str, text: str) -> None:
         """Send an untagged OK with a response code."""
         self._status("*", Reply(text, code))
@@ -409,7 +419,7 @@ class Session:
         parts = [tag, reply.status]
         if reply.code:
             parts.append(f"[{reply.code}]")
-        if not (reply.code and self.manners.textless_codes):
+        if not (reply.code and reply.status == "OK" and self.manners.textless_codes):
             parts.append(reply.text)
         self.wire.send(" ".join(parts).encode("utf-8") + b"\r\n")
         if reply.status == "BAD":
@@ -497,8 +507,13 @@ class Session:
         view = self.view
         if view is None:
             return
-        if expunge:
-            for seq in view.expunging():
+        if expunge and self.qresync:
+            # Without chatter: the view has lost the messages before the client hears of it.
+            gone = sorted(uid for _, uid in view.expunging())
+            if gone:
+                self.wire.send(f"* VANISHED {format_set(gone)}\r\n".encode("ascii"))
+        elif expunge:
+            for seq, _ in view.expunging():
                 self.untagged(b"%d EXPUNGE" % seq)
         if (news or not self.manners.hides_new_mail) and view.take_added():
             self.untagged(b"%d EXISTS" % len(view.uids))
@@ -527,7 +542,7 @@ class Session:
         seq = view.seq(uid)
         assert seq is not None
         items = [f"FLAGS ({' '.join(view.flags(uid))})"]
-        if with_uid:
+        if with_uid or self.qresync:
             items.insert(len(items) if self.manners.uid_last else 0, f"UID {uid}")
         if self.condstore:
             items.append(f"MODSEQ ({view.mailbox[uid].modseq})")

@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(bad))
     if options.list:
         for switch in provider.switches():
-            sys.stdout.write(f"{switch.name}={switch.value}\n    {switch.about}\n")
+            choices = f" ({', '.join(switch.choices)})" if switch.choices else ""
+            sys.stdout.write(f"{switch.name}={switch.value}{choices}\n    {switch.about}\n")
         return 0
     asyncio.run(_serve(provider, mail, options.port, tls))
     return 0

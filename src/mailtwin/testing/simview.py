@@ -80,8 +80,8 @@ class View:
             return self.uids[slices[0][0] : slices[0][1]]
         return sorted({uid for start, stop in slices for uid in self.uids[start:stop]})
 
-    def expunging(self) -> Iterator[int]:
-        """The sequence numbers to send in EXPUNGE responses, in this order.
+    def expunging(self) -> Iterator[tuple[int, int]]:
+        """The sequence numbers to send in EXPUNGE responses, in this order, and the UIDs.
 
         A message leaves the view after its number was sent, so that what is said in between is true.
         """
@@ -90,7 +90,7 @@ class View:
         for uid in removed:
             seq = self.seq(uid)
             if seq is not None:
-                yield seq
+                yield seq, uid
                 del self.uids[seq - 1]
                 self.recent.discard(uid)
                 self._reflagged.pop(uid, None)
