@@ -62,7 +62,8 @@ class Batch:
 class Copier:
     """Copies messages of one mailbox from `source` to the other side.
 
-    `linked` holds the destination's refs that have an agreement already; `progress` is called after each batch.
+    `linked` holds the destination's refs that have an agreement already; `merges`: see `Store`; `progress` is called
+    after each batch.
     `done` counts the messages that went through, `copied` those of them that are known to be stored. After `allowance`
     failures, or when the destination takes no message at all, nothing more is copied.
     """
@@ -74,6 +75,7 @@ class Copier:
     validity: str
     keep: Callable[[Flags], Flags]
     linked: set[Ref]
+    merges: bool
     allowance: int
     progress: Callable[[], None]
     failures: list[Failure] = field(default_factory=list)
@@ -147,7 +149,8 @@ class Copier:
         intent = CopyIntent(
             source=self.side,
             ref=message.ref,
-            flags=agreed_when_sent(sent),
+            # Where a message may have been there before, its flags are agreed on when they are seen.
+            flags=NO_FLAGS if self.merges else agreed_when_sent(sent),
             validity=self.validity,
             target=target.ref,
             floor=target.floor,

@@ -283,6 +283,7 @@ class MailboxRun:
             validity=destination.validity,
             keep=destination.vocabulary.without(self.known.ignored).keep,
             linked={link.ref(side.other) for link in self.base.links},
+            merges=self.pair.store(side.other).merges,
             allowance=self.backlog.allowance(side),
             progress=progress,
         )

@@ -387,6 +387,12 @@ class Store(ABC):
     """Whether messages can be copied from one mailbox to another without leaving the store (`Mailbox.copy_to`)."""
 
     @property
+    def merges(self) -> bool:
+        """Whether a message that the connected store holds already, in whatever mailbox, is not stored a second time:
+        it stays as it is there, with its own flags."""
+        return False
+
+    @property
     def has_email_ids(self) -> bool:
         """Whether the connected store knows a message in two mailboxes for the same (`Mailbox.email_ids`)."""
         return False

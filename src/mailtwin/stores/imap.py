@@ -22,7 +22,7 @@ from mailtwin.stores.base import Mailbox, MailboxInfo, MailboxList, Numbering, S
 from mailtwin.stores.imap_delivery import append_limit
 from mailtwin.stores.imap_mailbox import CURSOR_ITEMS, ImapMailbox, cursor_of
 from mailtwin.stores.imap_names import NameProblem, Namespace
-from mailtwin.stores.imap_within import id_attribute
+from mailtwin.stores.imap_within import id_attribute, merges
 
 LIST_RESPONSES_MAX = 2 * MAILBOXES_MAX
 """Each mailbox is listed, and its status told in the same answer."""
@@ -72,6 +72,11 @@ class ImapStore(Store):
             await session.close()
 
     copies_within = True
+
+    @property
+    def merges(self) -> bool:
+        """Where there is X-GM-EXT-1."""
+        return merges(self.session)
 
     @property
     def has_email_ids(self) -> bool:

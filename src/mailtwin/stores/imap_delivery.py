@@ -5,7 +5,7 @@ Read first: `imap_mailbox`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol, cast
 
@@ -21,8 +21,9 @@ from mailtwin.errors import (
 )
 from mailtwin.imap import commands as c
 from mailtwin.imap.quirks import throttle_in
-from mailtwin.model import Flags, UidSet
-from mailtwin.stores.base import Delivery, Message, Outcome, Spool, Stored, Target, Unknown
+from mailtwin.model import Flags, Identity, Ref, UidSet
+from mailtwin.stores.base import Delivery, Message, Outcome, Refused, Spool, Stored, Target, Unknown
+from mailtwin.stores.imap_within import merges
 
 _LASTING = frozenset({"TOOBIG", "CANNOT"})
 """Response codes of a NO that holds as long as message and server are what they are (RFC 4469, RFC 5530)."""
@@ -38,6 +39,9 @@ class Destination(Protocol):
     @property
     def session(self) -> Session:
         """The open session. Raises UnreachableError."""
+
+    async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
+        """The identities of those of `refs` that are there."""
 
 
 class ImapDelivery(Delivery):
@@ -83,9 +87,31 @@ class ImapDelivery(Delivery):
         outcomes = [self._outcome(result) for result in results[:-1]]
         # Below the floor are messages that were there before: a server that merges equal ones names them.
         new = [ref for ref in map(_uid, outcomes) if ref is not None and ref >= floor]
-        if all(one < other for one, other in pairwise(new)):
-            return outcomes
-        return [_doubted(outcome, floor) for outcome in outcomes]
+        if not all(one < other for one, other in pairwise(new)):
+            outcomes = [_doubted(outcome, floor) for outcome in outcomes]
+        return await self._tell_merged(outcomes) if merges(self._mailbox.session) else outcomes
+
+    async def _tell_merged(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """The same, but for messages that were not stored because the account holds another one of their Message-ID.
+
+        Only other header fields prove that it is another message: it may be rendered anew, and have another size.
+        """
+        stored = [outcome.ref for outcome in outcomes if isinstance(outcome, Stored)]
+        try:
+            found = await self._mailbox.identify(stored) if stored else {}
+        except MailtwinError:
+            return outcomes  # stored they are; the next listing goes on from there
+        merged = MessageRefusedError(
+            "the server holds another message with the same Message-ID, and did not store this one"
+        )
+        return [
+            Refused(merged)
+            if isinstance(outcome, Stored)
+            and outcome.ref in found
+            and found[outcome.ref].headers != message.spool.identity().headers
+            else outcome
+            for (message, _), outcome in zip(self._staged, outcomes, strict=True)
+        ]
 
     def _outcome(self, result: Result) -> Outcome:
         if result.lost is not None:

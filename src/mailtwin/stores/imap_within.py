@@ -25,6 +25,11 @@ def id_attribute(session: Session) -> str | None:
     return next((name for capability, name in EMAIL_IDS.items() if session.has(capability)), None)
 
 
+def merges(session: Session) -> bool:
+    """Whether the server takes an APPEND of a message that the account holds for one of that message."""
+    return session.has("X-GM-EXT-1")
+
+
 class EmailIds:
     """Gathers the ids out of FETCH responses; a value that says nothing sensible is as good as none."""
 

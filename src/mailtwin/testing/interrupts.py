@@ -58,6 +58,11 @@ class InterruptingStore(Store):
         self.copies_within = store.copies_within
 
     @property
+    def merges(self) -> bool:
+        """See `Store`."""
+        return self.store.merges
+
+    @property
     def has_email_ids(self) -> bool:
         """See `Store`."""
         return self.store.has_email_ids
