@@ -191,11 +191,11 @@ class LabelledMailbox(ImapMailbox):
         commands = [
             (flag, command)
             for (flag, sign), refs in sorted(wanted.items())
-            for command in self._split(uid_set(refs), partial(_store_label, sign=sign, flag=flag))
+            for command in self.split(uid_set(refs), partial(_store_label, sign=sign, flag=flag))
         ]
         results = await self.session.run_all([command for _flag, command in commands])
         for (flag, _command), result in zip(commands, results, strict=True):
-            self._heed(result)
+            self.heed(result)
             if not result.ok:
                 refused[flag] = result.text or "the server gave no reason"
         return refused
@@ -210,7 +210,7 @@ class LabelledMailbox(ImapMailbox):
             )
         # Where there is no MOVE, a copy in the trash is in no other mailbox all the same.
         kind = c.Move if self.session.has("MOVE") else c.Copy
-        moves = self._split(uid_set(refs), lambda part: kind(part, trash))
+        moves = self.split(uid_set(refs), lambda part: kind(part, trash))
         await self._all_ok(list(moves), "move messages to the trash")
 
 
