@@ -21,6 +21,9 @@ class Snapshot:
 
     `deviations` holds only what the agreements do not say: an unlinked message with its flags, a linked one with
     flags other than agreed, or None for a linked one that was missing. Usually empty.
+
+    It is exact as long as the agreements are those it was made with: whatever changes one of them (`AddLink`,
+    `DropLink`, `SetFlags`) drops the snapshots of the mailbox, unless the same commit saves them anew.
     """
 
     side: Side
@@ -57,11 +60,7 @@ class AddLink:
 
 @dataclass(frozen=True, slots=True)
 class DropLink:
-    """The agreement ends, and with it an open change of flags on it.
-
-    The snapshots of the mailbox are dropped too unless the same commit saves them anew: without the agreement they
-    would no longer tell a message that is still there from one that is gone.
-    """
+    """The agreement ends, and with it an open change of flags on it."""
 
     link: Link
 
@@ -172,10 +171,12 @@ class DropSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class SaveSighting:
-    """The mailbox is in step, and `side` shows this of it."""
+    """The mailbox is in step, and `side` shows this of it. `whole`: all of it was listed, else only what had changed;
+    that, and when, is counted here, whatever the sighting says of it."""
 
     side: Side
     sighting: Sighting
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,7 +210,8 @@ def stragglers(connection: sqlite3.Connection, name: MailboxName | None) -> list
 def sighting(connection: sqlite3.Connection, name: MailboxName, side: Side) -> Sighting | None:
     """What `side` showed of `name` when it was last in step, or None."""
     row = connection.execute(
-        "SELECT listed, location FROM sightings JOIN mailboxes ON mailboxes.id = mailbox WHERE name = ? AND side = ?",
+        "SELECT listed, location, whole, changed FROM sightings JOIN mailboxes ON mailboxes.id = mailbox"
+        " WHERE name = ? AND side = ?",
         (pack_name(name), side.value),
     ).fetchone()
     return None if row is None else Sighting(*row)
