@@ -46,7 +46,8 @@ class Pair:
 
     `names` maps left names to right names; `select` says of a left name whether it takes part, `is_named` whether it
     was chosen by that very name.
-    `retry` tries at once what could not be copied before. `keeping` says what becomes of removed messages. `sleep` is
+    `retry` tries at once what could not be copied before. `full` lists every mailbox whole, whatever its server says
+    of what changed. `keeping` says what becomes of removed messages. `sleep` is
     the clock of every pause, in seconds; `now` tells the time, in seconds since 1970.
     """
 
@@ -57,6 +58,7 @@ class Pair:
     select: Callable[[MailboxName], bool] = every_mailbox
     is_named: Callable[[MailboxName], bool] = no_mailbox
     retry: bool = False
+    full: bool = False
     keeping: Keeping = field(default_factory=Keeping)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     now: Callable[[], float] = time.time
@@ -72,10 +74,18 @@ class Pair:
     def seal(self, name: MailboxName, cursor: str) -> str:
         """`cursor` as it is saved for the mailbox `name`: it vouches that nothing is left to do *under this policy* and
         with this twin. Under another policy the same contents may mean work."""
+        return f"{cursor}{self._seal(name)}"
+
+    def unseal(self, name: MailboxName, sealed: str) -> str | None:
+        """The inverse of `seal`; None when it was sealed with another policy or twin."""
+        seal = self._seal(name)
+        return sealed.removesuffix(seal) if sealed.endswith(seal) else None
+
+    def _seal(self, name: MailboxName) -> str:
         policy = self.policy
         wins = "flags-win" if policy.flag_change_beats_removal else "removals-win"
         twin = self.name_on(Side.RIGHT, name)
-        return f"{cursor} {policy.direction.value} {policy.removals.value} {wins} {twin}"
+        return f" {policy.direction.value} {policy.removals.value} {wins} {twin}"
 
 
 @asynccontextmanager
