@@ -203,6 +203,27 @@ def test_it_is_counted_how_long_listings_rest_on_changes(path: Path) -> None:
         assert state.sighting(INBOX, Side.LEFT) is None
 
 
+@pytest.mark.parametrize("fails_at", [3, 4], ids=["before it is written", "after it was written"])
+def test_after_a_commit_that_failed_the_agreements_are_those_of_the_file(path: Path, fails_at: int) -> None:
+    calls = 0
+
+    def on_commit() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == fails_at:
+            raise KeyboardInterrupt
+
+    with State.open(path, left="left", right="right", now=lambda: 5.0, on_commit=on_commit) as state:
+        state.commit(INBOX, [AddLink(Link(1, 2, SEEN)), AddLink(Link(3, 4, SEEN))])
+        assert len(state.base(INBOX).links) == 2
+        with pytest.raises(KeyboardInterrupt):
+            state.commit(INBOX, [DropLink(Link(1, 2, SEEN)), SetFlags(Link(3, 4, SEEN), NO_FLAGS)])
+        kept = exact(state.base(INBOX))
+    with opened(path) as state:
+        assert kept == exact(state.base(INBOX))
+    assert len(kept) == (2 if fails_at == 3 else 1)
+
+
 def test_a_forgotten_mailbox_leaves_only_its_history(state: State) -> None:
     intent = CopyIntent(Side.LEFT, 5, NO_FLAGS, "1")
     validities = [SetValidity(Side.LEFT, "1"), SetValidity(Side.RIGHT, "1")]
