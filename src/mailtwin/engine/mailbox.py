@@ -255,7 +255,7 @@ class MailboxRun:
 
     async def _copy(self, operations: Sequence[Copy]) -> None:
         found = await self.placer.find(self.known, operations)
-        for side in Side:
+        for side in sorted({op.source for op in operations}):
             # A server that merges may have made a message to be copied the twin of one that was just sent to it.
             linked = {link.ref(side) for link in self.base.links}
             copies = [

@@ -230,7 +230,9 @@ async def _search(mailbox: Selected, ledger: Ledger, flags: dict[int, Flags]) ->
         answer = await mailbox.each(command, lambda item: there.add(item.uid))
         if there or not answer.complete:
             return None
-    return {uid: held for uid, held in flags.items() if uid not in missing}
+    for uid in missing:
+        del flags[uid]
+    return flags
 
 
 async def _ask_present(mailbox: Selected) -> UidSet | None:
