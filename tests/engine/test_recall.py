@@ -287,6 +287,21 @@ async def test_a_side_that_did_not_move_is_recalled_for_the_other_one(
     assert {side: seen and seen.changed for side, seen in sightings.items()} == {Side.LEFT: 0, Side.RIGHT: 1}
 
 
+async def test_a_mailbox_that_is_not_in_step_is_opened_and_asked_for_changes(
+    world: World, asked: list[tuple[str, bool]]
+) -> None:
+    for number in range(3):
+        world.left.add(INBOX, message(number))
+    world.left.user_withholds(INBOX, 2)
+    assert not (await world.run()).in_step
+    asked.clear()
+    world.left.user_withholds(INBOX, 2, withheld=False)
+    report = await world.run()
+    assert report.in_step, report.problems
+    assert first_of(asked) == CHANGES
+    assert len(world.bodies(Side.RIGHT)) == 3
+
+
 async def test_the_second_look_before_removals_is_at_everything(
     world: World, asked: list[tuple[str, bool]]
 ) -> None:

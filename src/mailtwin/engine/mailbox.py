@@ -459,13 +459,15 @@ class MailboxRun:
         return self._leave(settled=not self.problems)
 
     def _leave(self, settled: bool) -> MailboxResult:
-        """Saves the cursors only of a mailbox in step, but for what rests: they vouch that nothing is left to do in it.
+        """The cursors of a mailbox in step, but for what rests, vouch that nothing is left to do in it; others only say
+        what was seen.
 
         A side that drops a keyword is in step without it, as one that says beforehand that it cannot hold it; but
         whether it still drops it has to be looked at each time. Single messages that cannot be had do not keep the rest
         from being a measure of what is there.
         """
-        changes: list[Change] = [self._snapshot(side) if settled else DropSnapshot(side) for side in Side]
+        in_step = settled and not self.known.ignored
+        changes: list[Change] = [self._snapshot(side, in_step) for side in Side]
         if settled or all(problem.error.scope is Scope.MESSAGE for problem in self.problems):
             changes += [
                 SaveSighting(
@@ -476,11 +478,10 @@ class MailboxRun:
         self._commit(changes)
         return MailboxResult(self.name, settled and not self.backlog.known, self.counts)
 
-    def _snapshot(self, side: Side) -> Change:
-        if self.known.ignored:
-            return DropSnapshot(side)
+    def _snapshot(self, side: Side, in_step: bool) -> Change:
         seen = self.known.observations[side]
-        return remember(self.pair, self.name, side, seen, self.base) or DropSnapshot(side)
+        found = remember(self.pair, self.name, side, seen, self.base, in_step=in_step)
+        return found or DropSnapshot(side)
 
 
 def make_plan(pair: Pair, base: Base, known: Known, backlog: Backlog) -> Plan:

@@ -26,6 +26,8 @@ def no_mailbox(_name: MailboxName) -> bool:
 SETTLE_S = 5.0
 """How long is waited for an interrupted command to take effect once its connection is gone, in seconds."""
 
+_NOT_IN_STEP = " not-in-step"
+
 
 def ends(side: Side, ref: Ref | None) -> tuple[Ref | None, Ref | None]:
     """A message on one side, as a (left, right) pair."""
@@ -71,15 +73,16 @@ class Pair:
         """How the mailbox that is called `name` on the left is called on `side`."""
         return name if side is Side.LEFT else self.names.to_right(name)
 
-    def seal(self, name: MailboxName, cursor: str) -> str:
+    def seal(self, name: MailboxName, cursor: str, *, in_step: bool = True) -> str:
         """`cursor` as it is saved for the mailbox `name`: it vouches that nothing is left to do *under this policy* and
-        with this twin. Under another policy the same contents may mean work."""
-        return f"{cursor}{self._seal(name)}"
+        with this twin. Under another policy the same contents may mean work. Not `in_step`: it vouches for nothing, and
+        only says what was seen."""
+        return f"{cursor}{'' if in_step else _NOT_IN_STEP}{self._seal(name)}"
 
     def unseal(self, name: MailboxName, sealed: str) -> str | None:
         """The inverse of `seal`; None when it was sealed with another policy or twin."""
         seal = self._seal(name)
-        return sealed.removesuffix(seal) if sealed.endswith(seal) else None
+        return sealed.removesuffix(seal).removesuffix(_NOT_IN_STEP) if sealed.endswith(seal) else None
 
     def _seal(self, name: MailboxName) -> str:
         policy = self.policy

@@ -1,4 +1,4 @@
-"""What a side held when a mailbox was last in step, as the state tells it again: so that only what changed since is
+"""What a side held when a mailbox was last worked on, as the state tells it again: so that only what changed since is
 asked for.
 
 A server that forgets to tell of a change of flags is believed for a while only: after a week, or a hundred runs in
@@ -37,9 +37,14 @@ def recall(pair: Pair, state: State, name: MailboxName, base: Base, side: Side) 
     return Observation(listing, cursor, sighting.location)
 
 
-def remember(pair: Pair, name: MailboxName, side: Side, seen: Observation, base: Base) -> SaveSnapshot | None:
-    """What `recall` is to tell again: `seen` beside the agreements of `base`; None without a cursor."""
+def remember(
+    pair: Pair, name: MailboxName, side: Side, seen: Observation, base: Base, *, in_step: bool = True
+) -> SaveSnapshot | None:
+    """What `recall` is to tell again: `seen` beside the agreements of `base`; None without a cursor.
+
+    `in_step`: nothing is left to do in the mailbox, and it need not be opened as long as the cursor stays.
+    """
     if seen.cursor is None:
         return None
-    cursor = pair.seal(name, seen.cursor)
+    cursor = pair.seal(name, seen.cursor, in_step=in_step)
     return SaveSnapshot(Snapshot.of(side, cursor, seen.listing.flags, base.links))
