@@ -30,6 +30,7 @@ from mailtwin.stores.base import (
     MailboxInfo,
     MailboxList,
     Message,
+    Observation,
     Outcome,
     Stored,
     Target,
@@ -162,6 +163,22 @@ class LabelledMailbox(ImapMailbox):
     """The mailbox of all mail, selected. Its messages go to the trash when they are removed."""
 
     store: LabelView
+
+    async def observe(self, since: Observation | None = None) -> Observation:
+        """As any mailbox; everything is listed when a label that was seen is not there any more.
+
+        It may have another name now, which is no change of the messages that carry it to a modification sequence.
+        """
+        if since is not None and not await self._knows_labels_of(since):
+            since = None
+        return await super().observe(since)
+
+    async def _knows_labels_of(self, since: Observation) -> bool:
+        """Whether the account has all labels that messages carried then, but for the server's own."""
+        listed = await self.store.labels()
+        names = {info.spelling.lower() for info in listed.mailboxes.values()}
+        carried = {label_in(flag) or "" for flags in {*since.listing.flags.values()} for flag in flags}
+        return all(not label or label.startswith("\\") or label.lower() in names for label in carried)
 
     def flag_reader(self) -> FlagReader:
         """Flags and labels."""
