@@ -128,7 +128,7 @@ def shortened(
     original = MemoryMailbox.observe
     looks: list[int] = []
 
-    async def observe(self: MemoryMailbox) -> Observation:
+    async def observe(self: MemoryMailbox, since: Observation | None = None) -> Observation:
         seen = await original(self)
         if self.store is not store:
             return seen

@@ -159,6 +159,7 @@ async def test_a_listing_that_is_shorter_than_exists_says(behind: Behind) -> Non
     await behind.fill(20)
     await behind.listed()
     behind.proxy.arm([Rule(Shorten(3), ("FETCH",), times=None)], seed=1)
+    behind.pair = replace(behind.pair, full=True)
     report = await behind.run()
     assert ["did not list all messages" in one.error.message for one in report.problems] == [True]
     assert behind.count() == 20

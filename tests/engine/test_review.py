@@ -352,7 +352,7 @@ def observe_short(store: MemoryStore) -> Callable[[MemoryMailbox], Awaitable[Obs
     """An `observe` that shows nothing of the mailboxes of `store`, and says so."""
     observe = MemoryMailbox.observe
 
-    async def short(self: MemoryMailbox) -> Observation:
+    async def short(self: MemoryMailbox, since: Observation | None = None) -> Observation:
         seen = await observe(self)
         if self.store is not store:
             return seen
@@ -366,7 +366,7 @@ async def test_a_mailbox_that_cannot_be_listed_keeps_no_other_one_from_being_pla
 ) -> None:
     observe = MemoryMailbox.observe
 
-    async def refusing(self: MemoryMailbox) -> Observation:
+    async def refusing(self: MemoryMailbox, since: Observation | None = None) -> Observation:
         if self.name == INBOX and self.store is world.left:
             raise MailboxError("it cannot be listed")
         try:

@@ -412,13 +412,13 @@ async def test_a_keyword_removed_before_the_next_look_stays_removed(
     original = MemoryMailbox.observe
     looks = 0
 
-    async def observing(self: MemoryMailbox) -> Observation:
+    async def observing(self: MemoryMailbox, since: Observation | None = None) -> Observation:
         nonlocal looks
         if self.store is world.right and world.right.contents():
             looks += 1
             if looks == 1:
                 world.left.user_flags(INBOX, uid, make_flags([]))
-        return await original(self)
+        return await original(self, since)
 
     monkeypatch.setattr(MemoryMailbox, "observe", observing)
     await world.run()

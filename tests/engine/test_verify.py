@@ -364,7 +364,7 @@ def hide_new_mail(store: MemoryStore) -> Callable[[MemoryMailbox], object]:
     """A server that accepts mail and does not show it."""
     observe = MemoryMailbox.observe
 
-    async def hiding(self: MemoryMailbox) -> Observation:
+    async def hiding(self: MemoryMailbox, since: Observation | None = None) -> Observation:
         seen = await observe(self)
         if self.store is store:
             return replace(seen, listing=replace(seen.listing, flags={}), cursor=None)
@@ -429,7 +429,7 @@ async def test_a_listing_that_is_cut_short_proves_nothing(
     await twins(world)
     observe = MemoryMailbox.observe
 
-    async def short(self: MemoryMailbox) -> Observation:
+    async def short(self: MemoryMailbox, since: Observation | None = None) -> Observation:
         seen = await observe(self)
         from mailtwin.model import UidSet
 

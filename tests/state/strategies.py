@@ -131,7 +131,7 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(DropSnapshot, SIDES),
     st.builds(SaveUncopied, UNCOPIED),
     st.builds(DropUncopied, SIDES, REFS),
-    st.builds(SaveSighting, SIDES, SIGHTINGS),
+    st.builds(SaveSighting, SIDES, SIGHTINGS, st.booleans()),
     st.builds(HoldRemovals, HELD),
     st.builds(DropHeld, SIDES),
     NOTES,
@@ -229,8 +229,11 @@ class Model:
         self, change: SaveSighting | HoldRemovals | DropHeld | SaveUncopied | DropUncopied
     ) -> None:
         match change:
-            case SaveSighting(side, sighting):
-                self.sightings[side] = sighting
+            case SaveSighting(side, sighting, whole):
+                before = self.sightings.get(side, Sighting(0))
+                counted = replace(sighting, whole=5.0) if whole else before
+                changed = 0 if whole else before.changed + 1
+                self.sightings[side] = replace(sighting, whole=counted.whole, changed=changed)
             case HoldRemovals(held):
                 self.held[held.side] = held
             case DropHeld(side):
@@ -258,6 +261,7 @@ class Model:
                 if any(link.left == left or link.right == right for left, right in self.links):
                     raise ContradictionError
                 self.links[key] = link.flags
+                self.snapshots = {}
             case DropLink():
                 if self.links.pop(key, None) is not None:
                     self.snapshots = {}
@@ -265,6 +269,7 @@ class Model:
             case SetFlags(_, flags):
                 if key in self.links:
                     self.links[key] = flags
+                    self.snapshots = {}
 
     def base(self) -> Base:
         return plain(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
@@ -22,9 +22,11 @@ from mailtwin.state import (
     DropLink,
     ForgetAll,
     Note,
+    SaveSighting,
     SaveSnapshot,
     SetFlags,
     SetValidity,
+    Sighting,
     Snapshot,
     State,
 )
@@ -47,9 +49,10 @@ def assert_holds(state: State, model: Model, name: MailboxName) -> None:
     rows = state.uncopied(name, suspects=True)
     assert {(one.side, one.ref): replace(one, mailbox=INBOX) for one in rows} == model.uncopied
     assert state.uncopied(name) == [one for one in rows if one.attempts]
-    assert {side: state.sighting(name, side) for side in Side} == {
-        side: model.sightings.get(side) for side in Side
-    }
+    sightings = [state.sighting(name, side) for side in Side]
+    assert [astuple(one) if one else None for one in sightings] == [
+        astuple(one) if (one := model.sightings.get(side)) else None for side in Side
+    ]
     held = {one.side: replace(one, mailbox=INBOX) for one in state.held(name)}
     assert held == model.held
     facts = [
@@ -169,6 +172,56 @@ def test_the_end_of_an_agreement_ends_its_flag_change_and_the_snapshots(state: S
     state.commit(INBOX, [AddLink(link)])
     state.commit(INBOX, [saves[0], DropLink(link)])
     assert state.snapshot(INBOX, Side.LEFT) == Snapshot(Side.LEFT, "c")
+
+
+@pytest.mark.parametrize("change", [AddLink(Link(3, 4, SEEN)), SetFlags(Link(1, 2, SEEN), NO_FLAGS)])
+def test_a_snapshot_does_not_outlive_the_agreements_that_it_was_made_with(
+    state: State, change: Change
+) -> None:
+    saves = [SaveSnapshot(Snapshot(side, "c", {9: SEEN})) for side in Side]
+    state.commit(INBOX, [AddLink(Link(1, 2, SEEN)), *saves])
+    state.commit(INBOX, [SetFlags(Link(5, 6, SEEN), NO_FLAGS)])
+    assert [state.snapshot(INBOX, side) for side in Side] == [save.snapshot for save in saves]
+    state.commit(INBOX, [change])
+    assert [state.snapshot(INBOX, side) for side in Side] == [None, None]
+    state.commit(INBOX, [DropLink(Link(1, 2, SEEN)), saves[0]])
+    assert state.snapshot(INBOX, Side.LEFT) == saves[0].snapshot
+
+
+def test_it_is_counted_how_long_listings_rest_on_changes(path: Path) -> None:
+    now = 1000.0
+    with State.open(path, left="l", right="r", now=lambda: now) as state:
+        told: list[tuple[float, int] | None] = []
+        for step_s, whole in ((0, False), (10, True), (20, False), (30, False), (40, True)):
+            now = 1000.0 + step_s
+            state.commit(INBOX, [SaveSighting(Side.LEFT, Sighting(step_s), whole)])
+            seen = state.sighting(INBOX, Side.LEFT)
+            assert seen == Sighting(step_s)
+            told.append((seen.whole, seen.changed))
+        assert told == [(0, 1), (1010, 0), (1010, 1), (1010, 2), (1040, 0)]
+        state.commit(INBOX, [ForgetAll()])
+        assert state.sighting(INBOX, Side.LEFT) is None
+
+
+@pytest.mark.parametrize("fails_at", [3, 4], ids=["before it is written", "after it was written"])
+def test_after_a_commit_that_failed_the_agreements_are_those_of_the_file(path: Path, fails_at: int) -> None:
+    calls = 0
+
+    def on_commit() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == fails_at:
+            raise KeyboardInterrupt
+
+    with State.open(path, left="left", right="right", now=lambda: 5.0, on_commit=on_commit) as state:
+        state.commit(INBOX, [AddLink(Link(1, 2, SEEN)), AddLink(Link(3, 4, SEEN))])
+        assert len(state.base(INBOX).links) == 2
+        with pytest.raises(KeyboardInterrupt):
+            state.commit(INBOX, [DropLink(Link(1, 2, SEEN)), SetFlags(Link(3, 4, SEEN), NO_FLAGS)])
+        kept = exact(state.base(INBOX))
+    with opened(path) as state:
+        assert kept == exact(state.base(INBOX))
+    assert len(kept) == (2 if fails_at == 3 else 1)
 
 
 def test_a_forgotten_mailbox_leaves_only_its_history(state: State) -> None:

@@ -21,12 +21,14 @@ REAL: dict[Kind, Traits] = {
         rewrites=frozenset({B.BARE_LF, B.MIXED_ENDS, B.BARE_CR}),
         stops_cheaply=False,
         removes_parents=False,  # it does, and goes on listing them
+        tells_changes=True,
     ),
     "cyrus": Traits(
         refuses=frozenset({B.EMPTY, B.BARE_LF, B.MIXED_ENDS, B.MALFORMED_MIME}),
         rewrites=frozenset({B.EIGHT_BIT}),
         stops_cheaply=False,
         removes_parents=False,
+        tells_changes=True,
     ),
     "courier": Traits(
         cursors=False,
@@ -66,9 +68,11 @@ async def test_conformance_on_a_real_server(check: Check, imap_server: RealServe
 
 def traits_of(manners: Manners) -> Traits:
     """What a simulated server with these manners is like."""
+    has_modseq = "CONDSTORE" in manners.announced(authenticated=True)
     return Traits(
         says_where=manners.append_uid,
-        cursors="CONDSTORE" in manners.announced(authenticated=True),
+        cursors=has_modseq,
+        tells_changes=has_modseq,
         refuses=frozenset({B.EMPTY}),
         stops_cheaply=False,
     )

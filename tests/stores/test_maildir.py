@@ -40,7 +40,7 @@ from mailtwin.testing.conformance import (
 
 
 class MaildirHarness(Harness):
-    traits = Traits(keywords=False, known_refs=True)
+    traits = Traits(keywords=False, known_refs=True, is_shared=False)
 
     def __init__(self, root: Path, layout: str, separator: str) -> None:
         self.root = root

@@ -103,6 +103,9 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
         "--exclude", multiple=True, metavar="GLOB", help="Not these mailboxes; may be given several times."
     ),
     "retry": click.option("--retry", is_flag=True, help="Try again at once what could not be copied before."),
+    "full": click.option(
+        "--full", is_flag=True, help="List every mailbox whole, whatever its server says of what changed."
+    ),
     "layout": click.option(
         "--layout", type=click.Choice(LAYOUTS), help="How mailboxes lie in the Maildir [auto]."
     ),
@@ -165,7 +168,7 @@ def sync(**values: Any) -> int:
 
 
 @commands.command()
-@_options(*(name for name in _OPTIONS if name not in ("retry", "quiet")))
+@_options(*(name for name in _OPTIONS if name not in ("retry", "full", "quiet")))
 def plan(**values: Any) -> int:
     """Show what `sync` would do and why, and do nothing."""
     return _run("plan", **values)
@@ -224,7 +227,7 @@ def approve(**values: Any) -> int:
 
 
 @commands.command()
-@_options(*(name for name in _OPTIONS if name not in ("retry", "remove_mailboxes")))
+@_options(*(name for name in _OPTIONS if name not in ("retry", "full", "remove_mailboxes")))
 @click.option("--deep", is_flag=True, help="Read every message again, also those that show no change.")
 def verify(**values: Any) -> int:
     """Prove that both sides hold the same mail, message by message, without trusting the state.

@@ -38,6 +38,7 @@ class Options:
     quiet: bool = False
     verbose: bool = False
     retry: bool = False
+    full: bool = False
     decisions: tuple[str, ...] = ()
     yes: bool = False
     mailbox: str | None = None
@@ -374,7 +375,7 @@ def _all(
     options: Options, screen: Screen, work: Callable[[Built, Screen], ExitCode], named: NamedMailbox
 ) -> Iterable[ExitCode]:
     for settings in find_pairs(options.targets, options.overrides):
-        built = build_pair(settings, ask_at_terminal, retry=options.retry)
+        built = build_pair(settings, ask_at_terminal, retry=options.retry, full=options.full)
         screen.begin(built.name, settings.left.address, settings.right.address)
         try:
             yield work(built, screen) if named.concerns(built) else ExitCode.OK

@@ -64,6 +64,7 @@ def build_pair(
     ask: Ask,
     *,
     retry: bool = False,
+    full: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Built:
     """The pair and its state's place. Touches neither network nor disk. Raises ConfigurationError."""
@@ -81,6 +82,7 @@ def build_pair(
         select=_is_all_mail if labels else selector(settings.include, settings.exclude),
         is_named=naming(settings.include),
         retry=retry,
+        full=full,
         keeping=Keeping(settings.quarantine_days, settings.quarantine_megabytes * 1024 * 1024),
     )
     directory = settings.state_dir or default_state_dir()

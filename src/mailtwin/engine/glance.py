@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mailtwin.engine.backlog import Backlog, is_due
 from mailtwin.engine.known import count_forgotten, in_pair, sighting_of
 from mailtwin.engine.pair import Pair
+from mailtwin.engine.recall import recall, remember
 from mailtwin.model import Listing, MailboxName, Side
 from mailtwin.planner import plan_messages
 from mailtwin.state import (
@@ -19,8 +20,6 @@ from mailtwin.state import (
     DropHeld,
     MailboxRecord,
     SaveSighting,
-    SaveSnapshot,
-    Snapshot,
     State,
     Uncopied,
 )
@@ -49,9 +48,10 @@ def glance(
 ) -> Glance:
     """Compares the listed cursors with those of the moment when nothing was left to do but for what is `uncopied`.
 
-    With an open intent, or a message that is to be tried again, nothing is taken for unmoved.
+    With an open intent, or a message that is to be tried again, nothing is taken for unmoved; nor when everything is
+    to be listed.
     """
-    if record is None or record.intents or any(is_due(pair, one) for one in uncopied):
+    if pair.full or record is None or record.intents or any(is_due(pair, one) for one in uncopied):
         return Glance(name, frozenset())
     unmoved = set()
     for side in Side:
@@ -71,15 +71,16 @@ async def is_still_in_step(pair: Pair, state: State, found: Glance) -> bool:
         return False
     (resting,) = found.unmoved
     name, moved = found.name, resting.other
-    snapshot = state.snapshot(name, resting)
-    if snapshot is None:
+    unmoved = state.snapshot(name, resting)
+    if unmoved is None:
         return False
     base = state.base(name)
     backlog = Backlog.of(pair, name, state.uncopied(name, suspects=True), set(), 0)
+    since = recall(pair, state, name, base, moved)
     async with pair.store(moved).open(pair.name_on(moved, name)) as mailbox:
-        observed = in_pair(name, mailbox.name, await mailbox.observe())
+        observed = in_pair(name, mailbox.name, await mailbox.observe(since))
         changed = await backlog.look(moved, mailbox)
-    rested = Listing(snapshot.listing(base.links), validity=base.validity(resting) or "")
+    rested = Listing(unmoved.listing(base.links), validity=base.validity(resting) or "")
     left, right = (rested, observed.listing) if resting is Side.LEFT else (observed.listing, rested)
     plan = plan_messages(base, left, right, pair.policy, backlog.aside((left, right)))
     changed += backlog.tidy((left, right), base)
@@ -87,11 +88,10 @@ async def is_still_in_step(pair: Pair, state: State, found: Glance) -> bool:
     if plan or plan.unresolved() or doubtful or changed:
         return False
     changes: list[Change] = [DropHeld(one.side) for one in state.held(name)]
-    if observed.cursor is not None:
-        cursor = pair.seal(name, observed.cursor)
-        changes.append(SaveSnapshot(Snapshot.of(moved, cursor, observed.listing.flags, base.links)))
-    sighting = sighting_of(observed)
-    if sighting != state.sighting(name, moved):
-        changes.append(SaveSighting(moved, sighting))
+    snapshot, sighting = remember(pair, name, moved, observed, base), sighting_of(observed)
+    if snapshot is not None:
+        changes.append(snapshot)
+    if snapshot is not None or sighting != state.sighting(name, moved):
+        changes.append(SaveSighting(moved, sighting, observed.whole))
     state.commit(name, changes)
     return True

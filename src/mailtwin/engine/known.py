@@ -29,25 +29,40 @@ from mailtwin.stores.base import Mailbox, Observation
 
 @dataclass(slots=True)
 class Known:
-    """Both sides of one open mailbox. `nameless`: the messages that nobody can identify, each with its size."""
+    """Both sides of one open mailbox. `nameless`: the messages that nobody can identify, each with its size.
+
+    `recalled`: what both sides held before, as far as it is known; `asks_changes`: whether it may be asked only what
+    changed since, and since the last look. `listed_whole`: the sides of which everything was listed meanwhile.
+    """
 
     mailboxes: tuple[Mailbox, Mailbox]
     observations: tuple[Observation, ...] = ()
     identities: tuple[dict[Ref, Identity], dict[Ref, Identity]] = field(default_factory=lambda: ({}, {}))
     ignored: Flags = NO_FLAGS
     nameless: tuple[dict[Ref, SizeRange], dict[Ref, SizeRange]] = field(default_factory=lambda: ({}, {}))
+    recalled: tuple[Observation | None, ...] = (None, None)
+    asks_changes: bool = True
+    listed_whole: set[Side] = field(default_factory=set)
 
-    async def observe(self) -> None:
-        """Lists both sides, at the same time."""
+    async def observe(self, *, whole: bool = False) -> None:
+        """Lists both sides, at the same time; `whole`: asks for everything."""
         left, right = self.mailboxes
         before = self.observations
-        seen_left, seen_right = await together(left.observe(), right.observe())
+        asked_whole = whole or not self.asks_changes
+        since_left, since_right = (None, None) if asked_whole else before or self.recalled
+        seen_left, seen_right = await together(left.observe(since_left), right.observe(since_right))
         self.observations = (seen_left, in_pair(left.name, right.name, seen_right))
+        self.listed_whole |= {side for side in Side if self.observations[side].whole}
         for side, old, new in zip(Side, before, self.observations, strict=False):
             if old.listing.validity != new.listing.validity:
                 # Renumbered while it was open: what was learnt under a number is about another message.
                 self.identities[side].clear()
                 self.nameless[side].clear()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything was listed at the last look."""
+        return all(seen.whole for seen in self.observations)
 
     async def identify(self, request: Identify) -> list[Ref]:
         """Asks one side for identities, and once more for those that did not come; returns those that nobody can tell.

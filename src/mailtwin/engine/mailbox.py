@@ -19,6 +19,7 @@ from mailtwin.engine.pair import SETTLE_S, Pair, ends
 from mailtwin.engine.placing import Placer
 from mailtwin.engine.poison import Poisoned
 from mailtwin.engine.quarantine import Keeper
+from mailtwin.engine.recall import recall, remember
 from mailtwin.engine.removals import Gate
 from mailtwin.engine.report import (
     Counts,
@@ -70,10 +71,8 @@ from mailtwin.state import (
     Obstacle,
     ReplaceStraggler,
     SaveSighting,
-    SaveSnapshot,
     SetFlags,
     SetValidity,
-    Snapshot,
     State,
 )
 from mailtwin.stores.base import FlagChange
@@ -131,8 +130,13 @@ class MailboxRun:
         if self.base.stores:
             # A STORE whose connection was lost may still take effect, and must not be looked for before.
             await self.pair.sleep(SETTLE_S)
+        if self.known.asks_changes:
+            self.known.recalled = tuple(
+                recall(self.pair, self.state, self.name, self.base, side) for side in Side
+            )
+        whole = False
         for _round in range(ROUNDS_MAX):
-            await self.known.observe()
+            await self.known.observe(whole=whole)
             self._learn_validities()
             self._commit(await self.backlog.refresh(self.known, self.base))
             plan = await self._plan()
@@ -140,6 +144,10 @@ class MailboxRun:
             if not phase:
                 self._commit(await self.placer.learn(self.known, self.base))
                 return self._finish(plan)
+            # That something had no effect is not believed of what was told to have changed.
+            whole = phase == self._last and not self.known.is_whole
+            if whole:
+                continue
             if self._stuck(phase):
                 return self._give_up(phase)
             removals = only(Remove, phase)
@@ -247,7 +255,7 @@ class MailboxRun:
 
     async def _copy(self, operations: Sequence[Copy]) -> None:
         found = await self.placer.find(self.known, operations)
-        for side in Side:
+        for side in sorted({op.source for op in operations}):
             # A server that merges may have made a message to be copied the twin of one that was just sent to it.
             linked = {link.ref(side) for link in self.base.links}
             copies = [
@@ -452,24 +460,29 @@ class MailboxRun:
         return self._leave(settled=not self.problems)
 
     def _leave(self, settled: bool) -> MailboxResult:
-        """Saves the cursors only of a mailbox in step, but for what rests: they vouch that nothing is left to do in it.
+        """The cursors of a mailbox in step, but for what rests, vouch that nothing is left to do in it; others only say
+        what was seen.
 
         A side that drops a keyword is in step without it, as one that says beforehand that it cannot hold it; but
         whether it still drops it has to be looked at each time. Single messages that cannot be had do not keep the rest
         from being a measure of what is there.
         """
-        changes: list[Change] = [self._snapshot(side) if settled else DropSnapshot(side) for side in Side]
+        in_step = settled and not self.known.ignored
+        changes: list[Change] = [self._snapshot(side, in_step) for side in Side]
         if settled or all(problem.error.scope is Scope.MESSAGE for problem in self.problems):
-            changes += [SaveSighting(side, sighting_of(self.known.observations[side])) for side in Side]
+            changes += [
+                SaveSighting(
+                    side, sighting_of(self.known.observations[side]), side in self.known.listed_whole
+                )
+                for side in Side
+            ]
         self._commit(changes)
         return MailboxResult(self.name, settled and not self.backlog.known, self.counts)
 
-    def _snapshot(self, side: Side) -> Change:
-        observed = self.known.observations[side]
-        if observed.cursor is None or self.known.ignored:
-            return DropSnapshot(side)
-        cursor = self.pair.seal(self.name, observed.cursor)
-        return SaveSnapshot(Snapshot.of(side, cursor, observed.listing.flags, self.base.links))
+    def _snapshot(self, side: Side, in_step: bool) -> Change:
+        seen = self.known.observations[side]
+        found = remember(self.pair, self.name, side, seen, self.base, in_step=in_step)
+        return found or DropSnapshot(side)
 
 
 def make_plan(pair: Pair, base: Base, known: Known, backlog: Backlog) -> Plan:

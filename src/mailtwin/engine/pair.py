@@ -26,6 +26,8 @@ def no_mailbox(_name: MailboxName) -> bool:
 SETTLE_S = 5.0
 """How long is waited for an interrupted command to take effect once its connection is gone, in seconds."""
 
+_NOT_IN_STEP = " not-in-step"
+
 
 def ends(side: Side, ref: Ref | None) -> tuple[Ref | None, Ref | None]:
     """A message on one side, as a (left, right) pair."""
@@ -46,7 +48,8 @@ class Pair:
 
     `names` maps left names to right names; `select` says of a left name whether it takes part, `is_named` whether it
     was chosen by that very name.
-    `retry` tries at once what could not be copied before. `keeping` says what becomes of removed messages. `sleep` is
+    `retry` tries at once what could not be copied before. `full` lists every mailbox whole, whatever its server says
+    of what changed. `keeping` says what becomes of removed messages. `sleep` is
     the clock of every pause, in seconds; `now` tells the time, in seconds since 1970.
     """
 
@@ -57,6 +60,7 @@ class Pair:
     select: Callable[[MailboxName], bool] = every_mailbox
     is_named: Callable[[MailboxName], bool] = no_mailbox
     retry: bool = False
+    full: bool = False
     keeping: Keeping = field(default_factory=Keeping)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     now: Callable[[], float] = time.time
@@ -69,13 +73,22 @@ class Pair:
         """How the mailbox that is called `name` on the left is called on `side`."""
         return name if side is Side.LEFT else self.names.to_right(name)
 
-    def seal(self, name: MailboxName, cursor: str) -> str:
+    def seal(self, name: MailboxName, cursor: str, *, in_step: bool = True) -> str:
         """`cursor` as it is saved for the mailbox `name`: it vouches that nothing is left to do *under this policy* and
-        with this twin. Under another policy the same contents may mean work."""
+        with this twin. Under another policy the same contents may mean work. Not `in_step`: it vouches for nothing, and
+        only says what was seen."""
+        return f"{cursor}{'' if in_step else _NOT_IN_STEP}{self._seal(name)}"
+
+    def unseal(self, name: MailboxName, sealed: str) -> str | None:
+        """The inverse of `seal`; None when it was sealed with another policy or twin."""
+        seal = self._seal(name)
+        return sealed.removesuffix(seal).removesuffix(_NOT_IN_STEP) if sealed.endswith(seal) else None
+
+    def _seal(self, name: MailboxName) -> str:
         policy = self.policy
         wins = "flags-win" if policy.flag_change_beats_removal else "removals-win"
         twin = self.name_on(Side.RIGHT, name)
-        return f"{cursor} {policy.direction.value} {policy.removals.value} {wins} {twin}"
+        return f" {policy.direction.value} {policy.removals.value} {wins} {twin}"
 
 
 @asynccontextmanager

@@ -376,9 +376,9 @@ class PairRun:
             records, total = self.state.uncopied(name, suspects=True), self.state.count_uncopied()
             backlog = Backlog.of(self.pair, name, records, tally.tried, total)
             backlog.risks_losses = not self.tolerance.is_spent
-            attempt = MailboxRun(
-                self.pair, self.state, name, Known((left, right)), self.report, backlog, gate
-            )
+            # The second look is at everything: what was told to have changed is what it has to prove.
+            known = Known((left, right), asks_changes=gate.look is None and not self.pair.full)
+            attempt = MailboxRun(self.pair, self.state, name, known, self.report, backlog, gate)
             try:
                 return (await attempt.run()).in_step
             finally:

@@ -279,7 +279,7 @@ QUIRKS = (
     Quirk(
         "search-unreliable",
         "SEARCH finds too little, or nothing",
-        "listings and UIDs of copies come from FETCH (rule R10)",
+        "listings and UIDs of copies come from FETCH (rule R10); what SEARCH leaves out is gone when FETCH agrees",
         "Gmail, Yahoo, Yandex, Exchange 2010, Coremail",
     ),
     Quirk(

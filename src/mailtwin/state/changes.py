@@ -21,6 +21,9 @@ class Snapshot:
 
     `deviations` holds only what the agreements do not say: an unlinked message with its flags, a linked one with
     flags other than agreed, or None for a linked one that was missing. Usually empty.
+
+    It is exact as long as the agreements are those it was made with: whatever changes one of them (`AddLink`,
+    `DropLink`, `SetFlags`) drops the snapshots of the mailbox, unless the same commit saves them anew.
     """
 
     side: Side
@@ -30,7 +33,7 @@ class Snapshot:
     @classmethod
     def of(cls, side: Side, cursor: str, seen: Mapping[Ref, Flags], links: Iterable[Link]) -> Snapshot:
         """The snapshot of a complete listing `seen`, relative to the agreements `links`."""
-        agreed = {link.ref(side): link.flags for link in links}
+        agreed = _agreed(side, links)
         deviations: dict[Ref, Flags | None] = {
             ref: flags for ref, flags in seen.items() if agreed.get(ref) != flags
         }
@@ -39,13 +42,20 @@ class Snapshot:
 
     def listing(self, links: Iterable[Link]) -> dict[Ref, Flags]:
         """All messages with their flags as they were seen, rebuilt from the agreements and the deviations."""
-        seen = {link.ref(self.side): link.flags for link in links}
+        seen = _agreed(self.side, links)
         for ref, flags in self.deviations.items():
             if flags is None:
                 seen.pop(ref, None)
             else:
                 seen[ref] = flags
         return seen
+
+
+def _agreed(side: Side, links: Iterable[Link]) -> dict[Ref, Flags]:
+    """Not by `Link.ref`, which costs as much as the rest: there are as many links as messages."""
+    if side is Side.LEFT:
+        return {link.left: link.flags for link in links}
+    return {link.right: link.flags for link in links}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +67,7 @@ class AddLink:
 
 @dataclass(frozen=True, slots=True)
 class DropLink:
-    """The agreement ends, and with it an open change of flags on it.
-
-    The snapshots of the mailbox are dropped too unless the same commit saves them anew: without the agreement they
-    would no longer tell a message that is still there from one that is gone.
-    """
+    """The agreement ends, and with it an open change of flags on it."""
 
     link: Link
 
@@ -172,10 +178,12 @@ class DropSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class SaveSighting:
-    """The mailbox is in step, and `side` shows this of it."""
+    """The mailbox is in step, and `side` shows this of it. `whole`: all of it was listed, else only what had changed;
+    that, and when, is counted here, whatever the sighting says of it."""
 
     side: Side
     sighting: Sighting
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from mailtwin.model import Flags, Identity, MailboxName, Ref, Side
 from mailtwin.planner.operations import Attempt, Base, CopyIntent, Link, StoreIntent, Straggler, Verdict
 from mailtwin.state.changes import Digest, Snapshot
 from mailtwin.state.codec import (
-    Stored,
     pack_name,
     pack_text,
     unpack_flags,
@@ -77,15 +76,23 @@ def mentioned_mailboxes(connection: sqlite3.Connection) -> set[MailboxName]:
     return {unpack_name(name) for (name,) in connection.execute("SELECT name FROM mailboxes")}
 
 
-def base(connection: sqlite3.Connection, name: MailboxName) -> Base:
-    """Everything the planner needs to know about `name`."""
+def links(connection: sqlite3.Connection, name: MailboxName) -> list[Link]:
+    """The agreements of `name`."""
+    rows = connection.execute(
+        "SELECT left_ref, right_ref, flags FROM links JOIN mailboxes ON mailboxes.id = mailbox WHERE name = ?",
+        (pack_name(name),),
+    )
+    return [Link(unpack_ref(left), unpack_ref(right), unpack_flags(flags)) for left, right, flags in rows]
+
+
+def base(connection: sqlite3.Connection, name: MailboxName, agreed: tuple[Link, ...]) -> Base:
+    """Everything the planner needs to know about `name`; `agreed`: its agreements."""
     row = connection.execute(
         "SELECT id, left_validity, right_validity FROM mailboxes WHERE name = ?", (pack_name(name),)
     ).fetchone()
     if row is None:
         return Base()
     mailbox, left_validity, right_validity = row
-    links = connection.execute("SELECT left_ref, right_ref, flags FROM links WHERE mailbox = ?", (mailbox,))
     copy_rows = connection.execute(f"SELECT {_COPY_COLUMNS} FROM copies WHERE mailbox = ?", (mailbox,))
     stores = connection.execute(
         "SELECT left_ref, right_ref, side, add_flags, remove_flags, result FROM stores WHERE mailbox = ?",
@@ -95,17 +102,13 @@ def base(connection: sqlite3.Connection, name: MailboxName) -> Base:
         f"SELECT {_STRAGGLER_COLUMNS} FROM stragglers WHERE mailbox = ? ORDER BY id", (mailbox,)
     )
     return Base(
-        links=tuple(_links(links)),
+        links=agreed,
         left_validity=left_validity,
         right_validity=right_validity,
         copies=tuple(map(_copy_intent, copy_rows)),
         stores=tuple(map(_store_intent, stores)),
         stragglers=tuple(map(_straggler, straggler_rows)),
     )
-
-
-def _links(rows: Iterable[tuple[Stored, Stored, Stored]]) -> list[Link]:
-    return [Link(unpack_ref(left), unpack_ref(right), unpack_flags(flags)) for left, right, flags in rows]
 
 
 def _copy_intent(row: tuple[Any, ...]) -> CopyIntent:
@@ -210,7 +213,8 @@ def stragglers(connection: sqlite3.Connection, name: MailboxName | None) -> list
 def sighting(connection: sqlite3.Connection, name: MailboxName, side: Side) -> Sighting | None:
     """What `side` showed of `name` when it was last in step, or None."""
     row = connection.execute(
-        "SELECT listed, location FROM sightings JOIN mailboxes ON mailboxes.id = mailbox WHERE name = ? AND side = ?",
+        "SELECT listed, location, whole, changed FROM sightings JOIN mailboxes ON mailboxes.id = mailbox"
+        " WHERE name = ? AND side = ?",
         (pack_name(name), side.value),
     ).fetchone()
     return None if row is None else Sighting(*row)

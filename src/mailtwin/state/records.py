@@ -143,10 +143,16 @@ class Uncopied:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What a side showed of a mailbox when it was last in step: how many messages, and where they lay ("": unknown)."""
+    """What a side showed of a mailbox when it was last in step: how many messages, and where they lay ("": unknown).
+
+    `whole`: when it was last listed whole, in seconds by `State.steady_now` (0: not known); `changed`: in how many runs
+    since then it was only asked what had changed.
+    """
 
     listed: int
     location: str = ""
+    whole: float = field(default=0.0, compare=False)
+    changed: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

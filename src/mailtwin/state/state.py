@@ -22,6 +22,7 @@ from mailtwin.errors import StateError
 from mailtwin.model import MailboxName, Ref, Side
 from mailtwin.planner.operations import Base
 from mailtwin.state import checks, database, reading
+from mailtwin.state.agreed import Agreed
 from mailtwin.state.changes import Change, Digest, Remark, Snapshot
 from mailtwin.state.codec import pack_name, pack_ref, pack_text, unpack_name, unpack_text
 from mailtwin.state.records import (
@@ -100,6 +101,7 @@ class State:
         self._guard = threading.RLock()
         self._run: int | None = None
         self._unwritten_run: tuple[int, str, float] | None = None
+        self._agreed: Agreed | None = None
         self._closed = False
 
     # --- opening and closing -----------------------------------------------------------------------------------------
@@ -209,7 +211,12 @@ class State:
     def base(self, name: MailboxName) -> Base:
         """All agreements, open intents and validities of `name`; an empty base for an unknown mailbox."""
         with self._reading() as connection:
-            return reading.base(connection, name)
+            agreed = self._agreed
+            if agreed is None or agreed.name != name:
+                agreed = Agreed(name, reading.links(connection, name))
+            if self._lock is not None:
+                self._agreed = agreed
+            return reading.base(connection, name, agreed.links)
 
     def require_sound(self, name: MailboxName) -> None:
         """Compares the two places in which each agreement of `name` is stored: the table and its index.
@@ -236,9 +243,14 @@ class State:
         todo = list(changes)
         if not todo:
             return
-        with self._writing() as connection:
-            mailbox = _row(connection, name) if forgotten else _mailbox(connection, name)
-            write(self._transaction(connection, mailbox), todo)
+        with self._guard:
+            agreed = self._agreed
+            with self._writing() as connection:
+                mailbox = _row(connection, name) if forgotten else _mailbox(connection, name)
+                write(self._transaction(connection, mailbox), todo)
+            if agreed is not None and agreed.name == name:
+                agreed.apply(todo)
+            self._agreed = agreed
 
     def labels(self) -> frozenset[MailboxName]:
         """The labels that both sides had when they were last in step."""
@@ -450,6 +462,7 @@ class State:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         assert self._lock is not None, "this state was opened for reading only"
         with self._guard, database.failures(self.path):
+            self._agreed = None
             connection = self._connection
             _begin(connection, "BEGIN IMMEDIATE")
             try:

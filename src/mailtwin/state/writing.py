@@ -111,6 +111,7 @@ def _lane(change: Change) -> int:
 
 def _add_links(transaction: Transaction, changes: Sequence[AddLink]) -> int:
     links = (change.link for change in changes)
+    _drop_both_snapshots(transaction)
     return transaction.many(
         "INSERT INTO links (mailbox, left_ref, right_ref, flags) VALUES (?, ?, ?, ?)",
         ((pack_ref(link.left), pack_ref(link.right), pack_flags(link.flags)) for link in links),
@@ -127,18 +128,20 @@ def _drop_links(transaction: Transaction, changes: Sequence[DropLink]) -> int:
         ((side.value, pack_ref(change.link.ref(side))) for change in changes for side in Side),
     )
     if dropped:
-        _drop_snapshots(transaction, [DropSnapshot(Side.LEFT), DropSnapshot(Side.RIGHT)])
+        _drop_both_snapshots(transaction)
     return -dropped
 
 
 def _set_flags(transaction: Transaction, changes: Sequence[SetFlags]) -> int:
-    transaction.many(
+    changed = transaction.many(
         "UPDATE links SET flags = ?4 WHERE mailbox = ?1 AND left_ref = ?2 AND right_ref = ?3",
         (
             (pack_ref(change.link.left), pack_ref(change.link.right), pack_flags(change.flags))
             for change in changes
         ),
     )
+    if changed:
+        _drop_both_snapshots(transaction)
     return 0
 
 
@@ -315,10 +318,21 @@ def _drop_snapshots(transaction: Transaction, changes: Sequence[DropSnapshot]) -
     return 0
 
 
+def _drop_both_snapshots(transaction: Transaction) -> None:
+    """They say what was seen beside agreements that are others now."""
+    _drop_snapshots(transaction, [DropSnapshot(side) for side in Side])
+
+
 def _save_sightings(transaction: Transaction, changes: Sequence[SaveSighting]) -> int:
+    steady = transaction.steady
     transaction.many(
-        "INSERT OR REPLACE INTO sightings (mailbox, side, listed, location) VALUES (?, ?, ?, ?)",
-        ((change.side.value, change.sighting.listed, change.sighting.location) for change in changes),
+        "INSERT INTO sightings (mailbox, side, listed, location, whole, changed)"
+        " VALUES (?1, ?2, ?3, ?4, iif(?5, ?6, 0), iif(?5, 0, 1)) ON CONFLICT (mailbox, side) DO UPDATE SET"
+        " listed = ?3, location = ?4, whole = iif(?5, ?6, whole), changed = iif(?5, 0, changed + 1)",
+        (
+            (change.side.value, change.sighting.listed, change.sighting.location, change.whole, steady)
+            for change in changes
+        ),
     )
     return 0
 

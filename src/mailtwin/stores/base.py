@@ -77,12 +77,14 @@ class Observation:
     None means that this store cannot tell, and the mailbox is listed again next time.
 
     `location`: which place on which disk was looked at, as far as the store can tell it; "" when it cannot. (Of an IMAP
-    mailbox the numbering tells that.)
+    mailbox the numbering tells that.) `whole`: everything was listed; else it was only asked what changed since an
+    earlier observation.
     """
 
     listing: Listing
     cursor: str | None
     location: str = ""
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,10 +315,12 @@ class Mailbox(ABC):
     name: MailboxName
 
     @abstractmethod
-    async def observe(self) -> Observation:
+    async def observe(self, since: Observation | None = None) -> Observation:
         """Lists all messages with their flags as they are now. A power cut takes back nothing of what was told.
 
-        Raises MailboxError or a store's error.
+        `since`: an earlier observation of this mailbox, exactly as it was made: the store may ask only for what changed
+        after it, and lists everything where that leaves a doubt. The result is the same listing, except that a change
+        of flags which the other end forgets to tell is missing in it. Raises MailboxError or a store's error.
         """
 
     @abstractmethod

@@ -19,8 +19,9 @@ from mailtwin.imap.commands import Taken
 from mailtwin.model import MailboxName, UidSet
 from mailtwin.model.limits import MAILBOXES_MAX
 from mailtwin.stores.base import Mailbox, MailboxInfo, MailboxList, Numbering, Store
+from mailtwin.stores.imap_changes import CURSOR_ITEMS, Cursor
 from mailtwin.stores.imap_delivery import append_limit
-from mailtwin.stores.imap_mailbox import CURSOR_ITEMS, ImapMailbox, cursor_of
+from mailtwin.stores.imap_mailbox import ImapMailbox
 from mailtwin.stores.imap_names import NameProblem, Namespace
 from mailtwin.stores.imap_within import id_attribute, merges
 
@@ -112,9 +113,9 @@ class ImapStore(Store):
         found, problems = self._read_items(self._namespace, items)
         statuses = answer.responses if in_one else await self._ask_cursors(found, status_items)
         cursors = {
-            session.decode_name(item.name): cursor_of(item.items)
+            session.decode_name(item.name): str(cursor)
             for item in statuses
-            if isinstance(item, responses.MailboxStatus)
+            if isinstance(item, responses.MailboxStatus) and (cursor := Cursor.of(item.items)) is not None
         }
         infos = {name: _with_cursor(info, cursors) for name, info in found.items()}
         return MailboxList(infos, answer.complete, problems)
@@ -265,7 +266,7 @@ class ImapStore(Store):
         return results
 
 
-def _with_cursor(info: MailboxInfo, cursors: Mapping[str, str | None]) -> MailboxInfo:
+def _with_cursor(info: MailboxInfo, cursors: Mapping[str, str]) -> MailboxInfo:
     return MailboxInfo(info.name, cursors.get(info.spelling), info.spelling, info.special_use)
 
 

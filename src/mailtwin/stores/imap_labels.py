@@ -30,6 +30,7 @@ from mailtwin.stores.base import (
     MailboxInfo,
     MailboxList,
     Message,
+    Observation,
     Outcome,
     Stored,
     Target,
@@ -163,6 +164,22 @@ class LabelledMailbox(ImapMailbox):
 
     store: LabelView
 
+    async def observe(self, since: Observation | None = None) -> Observation:
+        """As any mailbox; everything is listed when a label that was seen is not there any more.
+
+        It may have another name now, which is no change of the messages that carry it to a modification sequence.
+        """
+        if since is not None and not await self._knows_labels_of(since):
+            since = None
+        return await super().observe(since)
+
+    async def _knows_labels_of(self, since: Observation) -> bool:
+        """Whether the account has all labels that messages carried then, but for the server's own."""
+        listed = await self.store.labels()
+        names = {info.spelling.lower() for info in listed.mailboxes.values()}
+        carried = {label_in(flag) or "" for flags in {*since.listing.flags.values()} for flag in flags}
+        return all(not label or label.startswith("\\") or label.lower() in names for label in carried)
+
     def flag_reader(self) -> FlagReader:
         """Flags and labels."""
         return LabelReader(self.session.decode_name)
@@ -191,11 +208,11 @@ class LabelledMailbox(ImapMailbox):
         commands = [
             (flag, command)
             for (flag, sign), refs in sorted(wanted.items())
-            for command in self._split(uid_set(refs), partial(_store_label, sign=sign, flag=flag))
+            for command in self.split(uid_set(refs), partial(_store_label, sign=sign, flag=flag))
         ]
         results = await self.session.run_all([command for _flag, command in commands])
         for (flag, _command), result in zip(commands, results, strict=True):
-            self._heed(result)
+            self.heed(result)
             if not result.ok:
                 refused[flag] = result.text or "the server gave no reason"
         return refused
@@ -210,7 +227,7 @@ class LabelledMailbox(ImapMailbox):
             )
         # Where there is no MOVE, a copy in the trash is in no other mailbox all the same.
         kind = c.Move if self.session.has("MOVE") else c.Copy
-        moves = self._split(uid_set(refs), lambda part: kind(part, trash))
+        moves = self.split(uid_set(refs), lambda part: kind(part, trash))
         await self._all_ok(list(moves), "move messages to the trash")
 
 

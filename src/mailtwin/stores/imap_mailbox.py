@@ -49,6 +49,7 @@ from mailtwin.stores.base import (
     Spool,
 )
 from mailtwin.stores.imap_bodies import EPOCH, FlagList, FlagReader, Gathered, Identities, Looks, Unasked
+from mailtwin.stores.imap_changes import Cursor, list_changed
 from mailtwin.stores.imap_delivery import ImapDelivery
 from mailtwin.stores.imap_within import EmailIds, copy_to, id_attribute
 
@@ -59,7 +60,6 @@ PORTIONS = (10**9, 20, 1)
 """How many messages are asked for at once: first as many as a command can name, then those that were left out."""
 
 IDENTITY_SECTION = "HEADER.FIELDS (MESSAGE-ID DATE FROM SUBJECT)"
-CURSOR_ITEMS = ("UIDVALIDITY", "UIDNEXT", "MESSAGES", "HIGHESTMODSEQ")
 
 
 class OpenAccount(Protocol):
@@ -121,11 +121,13 @@ class ImapMailbox(Mailbox):
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
-    async def observe(self) -> Observation:
+    async def observe(self, since: Observation | None = None) -> Observation:
         """SELECT and `UID FETCH 1:* (FLAGS)`; the cursor is that of the SELECT, so it is older than the listing.
 
-        An answer that is short, or during which messages went, gets a second chance (R9): to a session whose mailbox is
-        removed or made anew by another one, some servers show that all messages went, under the old numbering.
+        With `since`, and modification sequences, only what changed is asked for (`imap_changes`). An answer that is
+        short, or during which messages went, gets a second chance (R9), and that one is whole: to a session whose
+        mailbox is removed or made anew by another one, some servers show that all messages went, under the old
+        numbering.
         """
         attempts = 0
         while True:
@@ -135,7 +137,8 @@ class ImapMailbox(Mailbox):
             attempts += 1
             opened = self._selected
             cursor, uid_next, opened_with = self._cursor(), opened.uid_next, opened.exists
-            flags, complete = await self._list_flags()
+            changed = await self._list_changed(since, cursor) if attempts == 1 else None
+            flags, complete = (changed, True) if changed is not None else await self._list_flags()
             complete = complete and opened.exists >= opened_with
             if complete or attempts == LISTINGS_MAX:
                 break
@@ -150,7 +153,17 @@ class ImapMailbox(Mailbox):
             uid_next=uid_next,
             vocabulary=self.vocabulary_of(opened.permanent_flags),
         )
-        return Observation(listing, cursor if listing.complete else None)
+        told = str(cursor) if cursor is not None and listing.complete else None
+        return Observation(listing, told, whole=changed is None)
+
+    async def _list_changed(
+        self, since: Observation | None, now: Cursor | None
+    ) -> Mapping[int, Flags] | None:
+        """All messages and flags, by what changed since; None when they have to be listed whole."""
+        if since is None or since.cursor is None or now is None or not since.listing.complete:
+            return None
+        known = cast(Mapping[int, Flags], since.listing.flags)
+        return await list_changed(self, known, Cursor.parse(since.cursor), now)
 
     @property
     def _selected(self) -> SelectedMailbox:
@@ -167,9 +180,9 @@ class ImapMailbox(Mailbox):
         assert selected is None or selected.name == self.spelling, "another mailbox was opened meanwhile"
         return session
 
-    def _cursor(self) -> str | None:
+    def _cursor(self) -> Cursor | None:
         selected = self._selected
-        return cursor_of(
+        return Cursor.of(
             {
                 "UIDVALIDITY": selected.uid_validity or 0,
                 "UIDNEXT": selected.uid_next or 0,
@@ -179,21 +192,21 @@ class ImapMailbox(Mailbox):
             }
         )
 
-    async def _list_flags(self) -> tuple[dict[int, Flags], bool]:
+    async def _list_flags(self) -> tuple[Mapping[int, Flags], bool]:
         """All UIDs and flags, and whether that is certainly all."""
         if self._selected.exists == 0:
             # Empty only if the server said so: an EXISTS that is missing or was not understood is no zero.
             return {}, self._counted
         reader = self.flag_reader()
-        listing = FlagList(self._about, self._exists, reader)
-        answer = await self._each(c.Fetch(OpenRange(1), ("UID", *reader.attributes)), listing.take)
+        listing = FlagList(self.about, self._exists, reader)
+        answer = await self.each(c.Fetch(OpenRange(1), ("UID", *reader.attributes)), listing.take)
         error = answer.error(self.session.endpoint.host, mailbox=self.spelling)
         if error is not None:
             raise error
         return listing.found, answer.complete and len(listing.found) == self._selected.exists
 
     @property
-    def _about(self) -> str:
+    def about(self) -> str:
         """Where it is, for errors."""
         return f"{self.session.endpoint.host}: {self.spelling}"
 
@@ -203,11 +216,11 @@ class ImapMailbox(Mailbox):
 
     async def identify(self, refs: Sequence[Ref]) -> dict[Ref, Identity]:
         """Header fields and sizes; whole bodies only of messages without a Message-ID, digested as they come."""
-        gathered = Identities(self._about)
+        gathered = Identities(self.about)
         attributes = ("UID", "RFC822.SIZE", f"BODY.PEEK[{IDENTITY_SECTION}]")
         async for command in self._in_portions(refs, gathered.answered, attributes):
             with self._naming(command, gathered.answered):
-                await self._each(command, gathered.take)
+                await self.each(command, gathered.take)
         found = gathered.found
         async for message in self.fetch(sorted(gathered.nameless), DigestSpool):
             if message.error is None:
@@ -222,7 +235,7 @@ class ImapMailbox(Mailbox):
         attributes = ("UID", *reader.attributes, "INTERNALDATE", "RFC822.SIZE")
         async for command in self._in_portions(refs, looks.answered, attributes):
             with self._naming(command, looks.answered):
-                await self._each(command, looks.take)
+                await self.each(command, looks.take)
         return looks.found
 
     async def _in_portions(
@@ -235,7 +248,7 @@ class ImapMailbox(Mailbox):
         missing = set(refs)
         for portion in PORTIONS:
             for uids in portions(missing, portion):
-                for command in self._split(uids, lambda part: c.Fetch(part, attributes)):
+                for command in self.split(uids, lambda part: c.Fetch(part, attributes)):
                     yield command
             missing = {ref for ref in missing if ref not in answered}
             if not missing:
@@ -255,8 +268,8 @@ class ImapMailbox(Mailbox):
         if attribute is None:
             return {}
         gathered = EmailIds(attribute)
-        for command in self._split(uid_set(refs), lambda part: c.Fetch(part, ("UID", attribute))):
-            await self._each(command, gathered.take)
+        for command in self.split(uid_set(refs), lambda part: c.Fetch(part, ("UID", attribute))):
+            await self.each(command, gathered.take)
         return gathered.found
 
     async def copy_to(
@@ -273,25 +286,32 @@ class ImapMailbox(Mailbox):
         window = window_of(self.session.state.capabilities)
         return None if window is None or len(flags) < window else UidSet(((min(flags), UID_MAX),))
 
-    def _split(self, uids: UidSet, make: Callable[[UidSet], Kind]) -> Iterator[Kind]:
+    def split(self, uids: UidSet, make: Callable[[UidSet], Kind]) -> Iterator[Kind]:
         """`make(part)` for parts of `uids`, each short enough for this server (rule R19)."""
         return linelimits.split(uids, make, self.session.state)
 
-    async def _each(self, command: c.Fetch, take: Callable[[responses.Fetch], None]) -> Result:
+    async def each(
+        self,
+        command: c.Fetch,
+        take: Callable[[responses.Fetch], None],
+        take_gone: Callable[[responses.Vanished], None] = lambda _gone: None,
+    ) -> Result:
         """Hands over the responses to a FETCH as they come, so that a large mailbox is never held; then its result.
 
         A refusal is in the result. Raises UnreachableError when the connection is lost, ThrottledError for a wish to
         pause.
         """
-        unasked = Unasked(self._about)
+        unasked = Unasked(self.about)
         async with aclosing(self._in_this_mailbox.stream(command)) as answers:
             async for item in answers:
                 if isinstance(item, responses.Fetch):
                     take(item)
+                elif isinstance(item, responses.Vanished):
+                    take_gone(item)
                 elif isinstance(item, LiteralStart):
                     unasked.add(item.size)
                 elif isinstance(item, Result):
-                    self._heed(item)
+                    self.heed(item)
                     return item
         raise AssertionError("a stream ends with its result")
 
@@ -310,7 +330,7 @@ class ImapMailbox(Mailbox):
                 raise
             raise error.over(uid, f"while UID {uid} of {self.spelling} was asked for") from error
 
-    def _heed(self, result: Result) -> None:
+    def heed(self, result: Result) -> None:
         """Raises the error of a refusal that is about more than this command (rule R16): no use to go on asking."""
         error = result.error(self.session.endpoint.host, mailbox=self.spelling)
         if error is not None and error.scope > Scope.MAILBOX:
@@ -339,13 +359,13 @@ class ImapMailbox(Mailbox):
 
     async def _stream(self, command: c.Fetch, spool: Callable[[], Spool]) -> AsyncGenerator[Message, None]:
         """The answer to one FETCH of bodies, refused or not, put together message by message."""
-        gathered = Gathered(self._about, spool, command.uids, self.flag_reader())
+        gathered = Gathered(self.about, spool, command.uids, self.flag_reader())
         try:
             with self._naming(command, gathered.told, lambda: gathered.begun):
                 async with aclosing(self._in_this_mailbox.stream(command)) as answers:
                     async for item in answers:
                         if isinstance(item, Result):
-                            self._heed(item)
+                            self.heed(item)
                         message = gathered.take(item)
                         if message is not None:
                             yield message
@@ -366,9 +386,9 @@ class ImapMailbox(Mailbox):
         for change in changes:
             uids = uid_set(change.refs)
             if change.add:
-                commands += self._split(uids, partial(c.Store, sign="+", flags=change.add))
+                commands += self.split(uids, partial(c.Store, sign="+", flags=change.add))
             if change.remove:
-                commands += self._split(uids, partial(c.Store, sign="-", flags=change.remove))
+                commands += self.split(uids, partial(c.Store, sign="-", flags=change.remove))
         await self._all_ok(commands, "change flags")
         return {}
 
@@ -382,10 +402,10 @@ class ImapMailbox(Mailbox):
 
     async def _expunge_by_uid(self, mine: UidSet) -> bool:
         """Whether the server does UID EXPUNGE, as it announces; False: it refused, and the messages are marked."""
-        commands: list[c.Command] = [*self._split(mine, _marking("+")), *self._split(mine, c.UidExpunge)]
+        commands: list[c.Command] = [*self.split(mine, _marking("+")), *self.split(mine, c.UidExpunge)]
         results = await self._in_this_mailbox.run_all(commands)
         for result in results:
-            self._heed(result)
+            self.heed(result)
         expunges = [result for result in results if isinstance(result.command, c.UidExpunge)]
         marked = all(result.ok for result in results if result not in expunges)
         if mine and marked and not any(result.ok for result in expunges):
@@ -406,8 +426,8 @@ class ImapMailbox(Mailbox):
             )
         others = UidSet.of(uid for uid, held in flags.items() if DELETED in held) - mine
         self.store.owed_marks[self.name] = (self.validity, others)
-        unmark = list(self._split(others, _marking("-")))
-        marks = self._split(mine, _marking("+"))
+        unmark = list(self.split(others, _marking("-")))
+        marks = self.split(mine, _marking("+"))
         try:
             await self._all_ok(unmark, "unmark messages of others")
             await self._all_ok([*marks, c.Expunge()], "remove messages")
@@ -419,7 +439,7 @@ class ImapMailbox(Mailbox):
         validity, owed = self.store.owed_marks.get(self.name, (0, UidSet()))
         selected = self.session.state.selected
         if selected is not None and (selected.uid_validity or 0) == validity:
-            marks = self._split(owed, _marking("+"))
+            marks = self.split(owed, _marking("+"))
             await self._all_ok(list(marks), "mark messages of others again")
         self.store.owed_marks.pop(self.name, None)
 
@@ -428,25 +448,12 @@ class ImapMailbox(Mailbox):
 
     def _check(self, results: Sequence[Result], what: str) -> None:
         for result in results:
-            self._heed(result)
+            self.heed(result)
         for result in results:
             if not result.ok:
                 raise MailboxError(
                     f"{self.store.address} refused to {what} in {self.spelling}: {result.text}"
                 )
-
-
-def cursor_of(items: Mapping[str, int | bytes]) -> str | None:
-    """The same text for the same contents, from STATUS or from SELECT; None without modification sequences.
-
-    A HIGHESTMODSEQ of 0 is NOMODSEQ (RFC 7162, section 3.1.2.2), a negative one nonsense that servers send.
-    """
-    values = [items.get(name) for name in CURSOR_ITEMS]
-    if not all(isinstance(value, int) for value in values) or not all(
-        cast(int, v) > 0 for v in (values[0], values[3])
-    ):
-        return None
-    return ":".join(map(str, values))
 
 
 def says_missing(answer: Result) -> bool:

@@ -359,7 +359,7 @@ class MaildirMailbox(Mailbox):
         self._store = store
         self._files = Files(directory, store.separator, store.clock_ns, store.require_root)
 
-    async def observe(self) -> Observation:
+    async def observe(self, since: Observation | None = None) -> Observation:  # noqa: ARG002 - it costs little
         scan = await off_loop(self._observe)
         listing = Listing(
             flags={ref: place.flags for ref, place in scan.places.items()},

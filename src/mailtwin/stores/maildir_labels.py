@@ -297,7 +297,7 @@ class LabelledMailbox(MaildirMailbox):
         self._labels: Mapping[str, Flags] = {}
         self._gone: frozenset[str] = frozenset()
 
-    async def observe(self) -> Observation:
+    async def observe(self, since: Observation | None = None) -> Observation:  # noqa: ARG002 - as any Maildir
         """The file first, as the cursor has to be older than what it is the cursor of."""
         with disk_errors(self._file.path, "read"):
             found = await off_loop(self._file.read)

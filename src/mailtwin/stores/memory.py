@@ -428,7 +428,7 @@ class MemoryMailbox(Mailbox):
         self.store = store
         self._opened = store.box(name)
 
-    async def observe(self) -> Observation:
+    async def observe(self, since: Observation | None = None) -> Observation:  # noqa: ARG002 - it costs little
         if self.store.manners.empties:
             self.store.require_connection()
             self._opened = self.store.box(self.name)

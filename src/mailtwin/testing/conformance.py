@@ -12,10 +12,11 @@ refused, never dropped in silence.
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
 
@@ -99,6 +100,8 @@ class Traits:
     `Harness.pass_time`). `refuses`: bytes that are refused. `rewrites`: bytes that are stored as other bytes.
     `stops_cheaply`: a reader that stops early can go on with other messages; else the rest is on its way already, and
     only a new connection gets rid of it. `removes_parents`: a mailbox that has children can be removed.
+    `is_shared`: several stores may be connected at a time. `tells_changes`: an observation since another one asks
+    for what changed only.
     """
 
     keywords: bool = True
@@ -109,6 +112,8 @@ class Traits:
     rewrites: frozenset[ByteClass] = frozenset()
     stops_cheaply: bool = True
     removes_parents: bool = True
+    is_shared: bool = True
+    tells_changes: bool = False
 
 
 class Harness(ABC):
@@ -673,6 +678,67 @@ async def equal_cursors_mean_no_change(harness: Harness) -> None:
                 "a change that the cursor does not show"
             )
             assert third.listing.flags != second.listing.flags
+
+
+@asynccontextmanager
+async def _somebody_else(harness: Harness, mailbox: Mailbox) -> AsyncIterator[Mailbox]:
+    """The same mailbox in another session, where there may be one."""
+    if not harness.traits.is_shared:
+        yield mailbox
+        return
+    store = await harness.again()
+    try:
+        async with store.open(mailbox.name) as other:
+            yield other
+    finally:
+        await store.close()
+
+
+async def _change(rng: random.Random, mailbox: Mailbox, number: int) -> None:
+    """Somebody adds, removes and marks messages, and some come and go at once."""
+    for change in range(rng.randint(0, 3)):
+        present = sorted(await flags_in(mailbox), key=str)
+        some = rng.sample(present, min(len(present), rng.randint(1, 4)))
+        match rng.randrange(4):
+            case 0:
+                mails = [Mail(numbered(100 * number + 10 * change + one)) for one in range(rng.randint(1, 3))]
+                await deliver(mailbox, mails)
+            case 1:
+                await mailbox.remove(some)
+            case 2:
+                flag, other = rng.sample([SEEN, FLAGGED, ANSWERED], 2)
+                await mailbox.store_flags([FlagChange(tuple(some), make_flags([flag]), make_flags([other]))])
+            case _:
+                passing = await deliver(mailbox, [Mail(numbered(100 * number + 10 * change))])
+                await mailbox.remove(passing)
+
+
+@_check
+async def what_changed_since_makes_the_same_listing(harness: Harness) -> None:
+    """Whatever somebody else did meanwhile, an observation since an earlier one shows what a whole one does."""
+    rng = random.Random(4)
+    async with harness.inbox() as mailbox, _somebody_else(harness, mailbox) as other:
+        await deliver(other, [Mail(numbered(number)) for number in range(12)])
+        before = [await _observed(harness, mailbox)]
+        for number in range(1, 25):
+            await _change(rng, other, number)
+            changed = await mailbox.observe(rng.choice([before[-1], before[-1], rng.choice(before)]))
+            whole = await mailbox.observe()
+            assert changed.listing == whole.listing
+            assert changed.cursor in (whole.cursor, None)
+            assert whole.whole
+            before.append(changed)
+            await harness.pass_time()
+        asked_whole = sum(seen.whole for seen in before[1:])
+        assert asked_whole == 0 if harness.traits.tells_changes else asked_whole == len(before) - 1, (
+            asked_whole
+        )
+        # A look that was made after its cursor was read, as any is, with a change in between.
+        late = await mailbox.observe()
+        await _change(rng, other, 99)
+        late = replace(late, listing=(await mailbox.observe()).listing)
+        await _change(rng, other, 98)
+        assert (await mailbox.observe(late)).listing == (await mailbox.observe()).listing
 
 
 @_check

@@ -128,8 +128,8 @@ class _InterruptingMailbox(Mailbox):
         self.mailbox = mailbox
         self.clock = clock
 
-    async def observe(self) -> Observation:
-        return await self.mailbox.observe()
+    async def observe(self, since: Observation | None = None) -> Observation:
+        return await self.mailbox.observe(since)
 
     async def identify(self, refs: Sequence[Ref]) -> Mapping[Ref, Identity]:
         return await self.mailbox.identify(refs)
