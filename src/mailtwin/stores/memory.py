@@ -84,8 +84,9 @@ class Manners:
     pieces bodies arrive. `is_mute()`: whether it does not say who this message is, this time, when it is asked.
     `is_short()`: whether it breaks off in the middle of this listing. `hangs_up(act, data)`: whether the connection
     breaks before this act (`store`, `fetch`, `identify`) on these bytes is done. `removes_late()`: whether the
-    connection breaks while messages are removed, and they go when the test calls `land`. `empties`: a mailbox that is
-    made anew while a session has it open seems empty to that session until it is listed again, where others end the session.
+    connection breaks while messages are removed, and they go when the test calls `land`. `empties`: a mailbox that
+    is made anew while a session has it open seems empty to that session until it is listed again, where others end
+    the session.
     `email_ids`: whether it knows equal messages for the same. `unwelcome`: flags that it says it does not take, and
     why. `labels`: messages carry labels, as the vocabulary says.
     """
