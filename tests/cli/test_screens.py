@@ -64,7 +64,9 @@ from mailtwin.planner.operations import (
     Phase,
     Plan,
     Record,
+    Relink,
     Remove,
+    RemoveIntent,
     RemoveMailbox,
     Reset,
     Settle,
@@ -97,6 +99,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Abandon(INTENT, "its copy never reached right"),
     Identify(Side.RIGHT, (1, 2, 3), "may be the same"),
     Adopt(5, "18.b", SEEN, "the same message on both sides"),
+    Relink(LINK, Side.RIGHT, "20.d", "went and came back on right"),
     Copy(Side.LEFT, 6, SEEN, "new on left"),
     Copy(Side.LEFT, 7, SEEN, "new on left"),
     Record(LINK, SEEN, "both sides show the same change of flags"),
@@ -223,6 +226,7 @@ EXPLAINED = Explanation(
     LINK,
     (INTENT,),
     StoreIntent(4, "17.a", Side.RIGHT, SEEN, make_flags([]), SEEN),
+    (RemoveIntent(Side.RIGHT, "17.a", "1"),),
     (
         STRAGGLER,
         dataclasses.replace(STRAGGLER, found=None),
@@ -416,6 +420,7 @@ def test_plan_as_text() -> None:
         "            give up an interrupted copy: 1 message (its copy never reached right)",
         "            look at headers on the right: 3 messages (may be the same)",
         "            recognise on both sides: 1 message (the same message on both sides)",
+        "            recognise again on the right: 1 message (went and came back on right)",
         "            copy to the right: 2 messages (new on left)",
         "            note flags: 1 message (both sides show the same change of flags)",
         "            set flags on the right: 1 message (flags changed on left)",
@@ -439,6 +444,7 @@ def test_every_operation_by_itself() -> None:
         "give up an interrupted copy: UID 9 of the left (its copy never reached right)",
         "look at headers on the right: 3 messages (may be the same)",
         "recognise on both sides: UID 5 and 18.b (the same message on both sides)",
+        "recognise again on the right: 17.a is 20.d now (went and came back on right)",
         "copy to the right: UID 6 of the left (new on left)",
         "copy to the right: UID 7 of the left (new on left)",
         "note flags: UID 4 and 17.a (both sides show the same change of flags)",
@@ -576,6 +582,7 @@ def test_a_message_explained_as_text() -> None:
         "  both sides agree on it: UID 4 = 17.a, flags: \\Seen",
         "  begun: the copy to the right: accepted, and not found there",
         "  begun: flags on the right: add \\Seen",
+        "  begun: the removal on the right: not seen to end",
         "  a copy arrived late on the right, as UID 23: held",
         "  a copy to the right was given up and may arrive yet",
         "  a copy arrived late on the right, as UID 23: kept as mail of its own",
@@ -742,10 +749,19 @@ def test_json_values() -> None:
     mailboxes = by_event["plan"]["mailboxes"]
     assert isinstance(mailboxes, list)
     assert [operation["operation"] for operation in mailboxes[0]["operations"]] == [
-        "reset", "settle", "abandon", "identify", "adopt", "copy", "copy", "record", "store-flags", "remove", "forget",
-        "unresolved", "hold", "unresolved",
+        "reset", "settle", "abandon", "identify", "adopt", "relink", "copy", "copy", "record", "store-flags",
+        "remove", "forget", "unresolved", "hold", "unresolved",
     ]  # fmt: skip
     assert mailboxes[0]["operations"][5] == {
+        "operation": "relink",
+        "what": "recognise again on the right",
+        "why": "went and came back on right",
+        "side": "right",
+        "left": 4,
+        "right": "20.d",
+        "old": "17.a",
+    }
+    assert mailboxes[0]["operations"][6] == {
         "operation": "copy",
         "what": "copy to the right",
         "why": "new on left",

@@ -1,8 +1,11 @@
-"""Random worlds: two people, servers that break off, accept without a word or store late, crashes at any step.
+"""Random worlds: two people who also move messages away and, at once or later, back; servers that break off, accept
+without a word, or store and remove late; crashes at any step.
 
 Whatever happens, in the end each message that nobody removed is on both sides exactly once, with the flags that its
 last reader left; one that was removed is on neither side or (where the removal met its copy under way) on both. On the
-way nothing is there twice, but for copies that landed after they were given up.
+way nothing is there twice, but for copies that landed after they were given up, and for messages that were away when it
+was forgotten what both sides had agreed on (a new numbering, a lost state), or their twins were moved as well: these
+looked like new mail.
 
 `MAILTWIN_WORLDS` sets how many worlds are tried, `MAILTWIN_WORLDS_SEED` where they begin (`make soak`: 3,000).
 """
@@ -22,11 +25,11 @@ from tests.engine.test_sync import World, message
 
 from mailtwin.engine import Pair, sync
 from mailtwin.engine.approving import approve, held_back
-from mailtwin.engine.resolving import Decision, resolve
+from mailtwin.engine.resolving import Decision, Undecided, resolve, undecided
 from mailtwin.errors import MailtwinError
-from mailtwin.model import INBOX, make_flags
+from mailtwin.model import INBOX, Ref, Side, make_flags
 from mailtwin.state import State
-from mailtwin.stores.memory import Answer, Manners, MemoryStore
+from mailtwin.stores.memory import Answer, Manners, MemoryMessage, MemoryStore
 from mailtwin.testing.interrupts import Interrupted, InterruptingStore, StepClock
 
 WORLDS = int(os.environ.get("MAILTWIN_WORLDS", "150"))
@@ -57,8 +60,6 @@ def hash_of(data: bytes) -> int:
 class RandomWorld(World):
     """A world in which chance decides, and what its people did in it."""
 
-    renumbers = True
-
     def __init__(self, directory: Path, seed: int) -> None:
         super().__init__(directory)
         self.rng = random.Random(seed)
@@ -66,6 +67,13 @@ class RandomWorld(World):
         self.placed: set[bytes] = set()
         self.removed: set[bytes] = set()
         self.landed: Counter[bytes] = Counter()
+        self.away: list[tuple[MemoryStore, MemoryMessage]] = []
+        self.forgotten = False
+        self.held: Counter[bytes] = Counter()
+        self.strays: set[bytes] = set()
+        self.moved: Counter[bytes] = Counter()
+        self.doubled: Counter[bytes] = Counter()
+        self.moves = self.rng.random() < 0.5
         self.when_sleeping = self.maybe_land
         for store in (self.left, self.right):
             store.manners = self.bad_manners()
@@ -82,8 +90,10 @@ class RandomWorld(World):
             answer=lambda _n: self.rng.choice(ANSWERS),
             cursors=self.rng.random() < 0.5,
             is_mute=self.sometimes(),
-            is_short=self.sometimes(),
+            # What came back is recognised once it is proven that it went, and a short listing proves nothing.
+            is_short=(lambda: False) if self.moves else self.sometimes(),
             hangs_up=self.hangs_up,
+            removes_late=self.sometimes(),
             empties=self.rng.random() < 0.5,
         )
 
@@ -115,6 +125,9 @@ class RandomWorld(World):
 
     def act(self) -> None:
         """Somebody does something on one side."""
+        if self.away and self.rng.random() < 0.3:
+            self.move_back()
+            return
         store = self.store()
         found = list(store.contents().items())
         choice = self.rng.random()
@@ -129,15 +142,39 @@ class RandomWorld(World):
             store.user_remove(INBOX, uid)
             self.removed.add(mail.data)
             self.tell(f"{store.address}: removes {uid}")
+        elif choice < 0.7 and self.moves and not self.landed[mail.data]:
+            # (Who moves an extra copy that landed late makes it mail of its own.)
+            store.user_remove(INBOX, uid)
+            self.moved[mail.data] += 1
+            self.tell(f"{store.address}: moves {uid} away")
+            if self.rng.random() < 0.5:
+                self.put_back(store, mail)
+            else:
+                self.away.append((store, mail))
+                self.strays.add(mail.data)
         elif choice < 0.9:
             flags = make_flags(mail.flags ^ {self.rng.choice(FLAGS)})
             store.user_flags(INBOX, uid, flags)
             self.tell(f"{store.address}: flags of {uid} are {sorted(flags)}")
-        elif choice < 0.94 and self.renumbers:
+        elif choice < 0.94:
             store.user_renumbers(INBOX)
+            self.forgotten = True
             self.tell(f"{store.address}: renumbered")
         else:
             self.land()
+
+    def move_back(self) -> None:
+        """What was moved away last comes back. It may look like a copy that arrived late, and be held; and when nobody
+        knew of its twin (which was moved too, or forgotten), that was new mail meanwhile."""
+        store, mail = self.away.pop()
+        self.held[mail.data] += 1
+        self.doubled[mail.data] += self.forgotten or self.moved[mail.data] > 1
+        self.put_back(store, mail)
+
+    def put_back(self, store: MemoryStore, mail: MemoryMessage) -> None:
+        """The same message, under another number."""
+        back = store.add(INBOX, mail.data, mail.flags)
+        self.tell(f"{store.address}: moves it back, as {back}")
 
     def meanwhile(self) -> None:
         """Somebody may do something between any two steps of a run."""
@@ -176,15 +213,29 @@ class RandomWorld(World):
             for data, count in there.items():
                 assert count <= self.most(data), f"{data!r} is {count} times on the {store.address}"
         both = {mail.data for store in (self.left, self.right) for mail in store.contents().values()}
+        both |= {mail.data for _, mail in self.away}
         assert self.placed - self.removed <= both, "a message is lost"
 
     def most(self, data: bytes) -> int:
         """How often a message may be on one side for the moment."""
-        return 1 + self.landed[data]
+        return 1 + self.landed[data] + self.doubled[data] + self.held[data]
+
+    def wanted(self, state: State) -> Callable[[Undecided], bool]:
+        """Whether a person who looks sees that it is no extra copy that is held: all there is is held, and it is the
+        first of them."""
+        held = {(one.side, one.ref) for one in undecided(state) if one.is_extra}
+        copies: dict[bytes, list[tuple[Side, Ref]]] = {}
+        for side in Side:
+            for uid, mail in (self.left, self.right)[side].contents().items():
+                copies.setdefault(mail.data, []).append((side, uid))
+        first = {min(ends) for ends in copies.values() if held.issuperset(ends)}
+        return lambda one: (one.side, one.ref) in first
 
     async def settle(self) -> None:
         """Everything is well behaved from now on, and a person decides what is left to decide and to be tried again."""
         self.land()
+        while self.away:
+            self.move_back()
         for store in (self.left, self.right):
             store.manners = Manners()
         problems: object = None
@@ -195,6 +246,7 @@ class RandomWorld(World):
                 assert state.check() == []
                 decided = [
                     *resolve(state, Decision.SEND_AGAIN),
+                    *resolve(state, Decision.KEEP_EXTRA, self.wanted(state)),
                     *resolve(state, Decision.REMOVE_EXTRA),
                     *approve(state, held_back(state)),
                 ]
@@ -209,7 +261,12 @@ class RandomWorld(World):
             for store in (self.left, self.right)
         )
         assert left == right
-        assert len({data for data, _ in left}) == len(left), "something is there twice in the end"
+        there = Counter(data for data, _ in left)
+        # Who moves what is held makes it mail of its own; then what lands late may stay as well.
+        extra = self.landed + self.doubled if self.moves else Counter[bytes]()
+        assert all(count <= 1 + extra[data] for data, count in there.items()), (
+            "something is there twice in the end"
+        )
         assert self.placed - self.removed <= {data for data, _ in left}
 
 

@@ -14,7 +14,8 @@ the listing broke off and proves no absence, or `?1-3` when it covers UIDs 1 to 
   that it was accepted, and `v2`;
 * stragglers: the same with `~` in front, and `/9` behind when it was found as 9, `/9x` when it is
   to be removed, `/9k` when it is to be kept;
-* stores begun: `1=1>+S-F:S` on the right (`<` on the left), agreeing on S.
+* stores begun: `1=1>+S-F:S` on the right (`<` on the left), agreeing on S;
+* removals begun: `-1>` of left 1, `-<x` of right x, then `v2`.
 
 Flags are letters: S seen, F flagged, A answered, K a keyword.
 """
@@ -53,7 +54,9 @@ from mailtwin.planner import (
     Plan,
     Policy,
     Record,
+    Relink,
     Remove,
+    RemoveIntent,
     Reset,
     Settle,
     StoreFlags,
@@ -143,10 +146,12 @@ ATTEMPTS = {"": Attempt.OPEN, "?": Attempt.WAITED, "!": Attempt.ANSWERED, "!!": 
 
 def base(text: str) -> Base:
     """The base of a row."""
-    links, copies, stores, stragglers = [], [], [], []
+    links, copies, stores, stragglers, removals = [], [], [], [], []
     for word in text.split():
         if word.startswith("~"):
             stragglers.append(_straggler(word))
+        elif word.startswith("-"):
+            removals.append(_removal(word))
         elif re.search(r"=.*[<>]", word):
             stores.append(_store(word))
         elif ">" in word or "<" in word:
@@ -154,7 +159,13 @@ def base(text: str) -> Base:
         else:
             parts = _parts(r"(?P<left>\w+)=(?P<right>\w+)(:(?P<flags>\w*))?", word)
             links.append(Link(ref(parts["left"]), ref(parts["right"]), flags(parts["flags"])))
-    return Base(links, "1", "1", copies, stores, stragglers)
+    return Base(links, "1", "1", copies, stores, stragglers, removals)
+
+
+def _removal(word: str) -> RemoveIntent:
+    parts = _parts(r"-((?P<left>\w+)>|<(?P<right>\w+))(?P<v>v\d)?", word)
+    side = Side.LEFT if parts["left"] else Side.RIGHT
+    return RemoveIntent(side, ref(parts["left"] or parts["right"]), parts["v"][1:] or "1")
 
 
 def _straggler(word: str) -> Straggler:
@@ -233,6 +244,8 @@ def _all_words(operation: Operation) -> Iterator[str]:
             yield f"{link.left}={link.right}"
         case Adopt(left, right, agreed):
             yield from (f"{left}={right}", _letters(agreed))
+        case Relink(link, side, message, _, intent):
+            yield from (f"{link.left}={link.right}", side.label, str(message), "with store" if intent else "")
         case Remove(side, message) | Wait(side, message):
             yield from (side.label, str(message))
         case Copy(source, message, sent):

@@ -1,7 +1,7 @@
 """Arbitrary knowledge and listings, most of them such as no sane world produces: the planner must answer all the same.
 
 What the state guarantees is kept: one link for each message, one copy intent for each source, one store intent for each
-link.
+link, one removal of each message.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from mailtwin.planner import (
     Link,
     Policy,
     Removals,
+    RemoveIntent,
     StoreIntent,
     Straggler,
     Verdict,
@@ -94,7 +95,12 @@ def bases(draw: st.DrawFn, *, named: bool) -> Base:
         if not named
         else []
     )
-    return Base(links, draw(validity), draw(validity), copies, stores, stragglers)
+    removals = [
+        RemoveIntent(side, ref, draw(VALIDITIES))
+        for side in Side
+        for ref in draw(st.sets(_refs(named and side is Side.RIGHT), max_size=2))
+    ]
+    return Base(links, draw(validity), draw(validity), copies, stores, stragglers, removals)
 
 
 @st.composite

@@ -17,10 +17,13 @@ from mailtwin.planner import (
     Attempt,
     Base,
     Copy,
+    CopyIntent,
     Forget,
     Identify,
+    Link,
     Operation,
     Record,
+    Relink,
     Remove,
     Reset,
     Settle,
@@ -44,6 +47,7 @@ def test_the_order_of_what_is_known_does_not_matter(given_: Arguments) -> None:
         base.copies[::-1],
         base.stores[::-1],
         base.stragglers[::-1],
+        base.removals[::-1],
     )
     again = plan_messages(turned, _turned(left), _turned(right), policy, aside)
     assert plan_messages(*given_) == again
@@ -137,6 +141,8 @@ def test_agreements_stay_one_to_one(given_: Arguments) -> None:
         match operation:
             case Adopt(left, right):
                 ends.update([(Side.LEFT, left), (Side.RIGHT, right)])
+            case Relink(side=side, ref=ref):
+                ends.update([(side, ref)])
             case Copy(source, ref):
                 ends.update([(source, ref)])
     assert all(count == 1 for count in ends.values())
@@ -148,9 +154,41 @@ def test_a_link_gets_one_decision(given_: Arguments) -> None:
     links = Counter(
         (operation.link.left, operation.link.right)
         for operation in plan_messages(*given_)
-        if isinstance(operation, StoreFlags | Record | Forget | Remove) and operation.link is not None
+        if isinstance(operation, StoreFlags | Record | Relink | Forget | Remove)
+        and operation.link is not None
     )
     assert all(count == 1 for count in links.values())
+
+
+@EXAMPLES
+@given(arguments())
+def test_an_agreement_moves_only_from_what_is_gone_to_the_same_message(given_: Arguments) -> None:
+    base, left, right, _, _ = given_
+    seen = (left, right)
+    linked = {(side, link.ref(side)) for link in base.links for side in Side}
+    for operation in plan_messages(*given_):
+        if isinstance(operation, Relink):
+            side, survivor = operation.side, operation.link.ref(operation.side.other)
+            assert seen[side].lacks(operation.link.ref(side))
+            assert (side, operation.ref) not in linked
+            assert seen[side].identities[operation.ref] == seen[side.other].identities[survivor]
+            assert survivor in seen[side.other].flags
+            assert operation.renewed.flags == operation.link.flags
+            assert operation.renewed.ref(side.other) == survivor
+
+
+@EXAMPLES
+@given(arguments())
+def test_what_we_may_have_removed_takes_no_twin_with_it(given_: Arguments) -> None:
+    base, left, right, _, _ = given_
+    seen = (left, right)
+    ours = {(each.side, each.ref) for each in base.removals if each.validity == seen[each.side].validity}
+    for operation in plan_messages(*given_):
+        match operation:
+            case Remove(side, link=Link() as link):
+                assert (side.other, link.ref(side.other)) not in ours
+            case Remove(intent=CopyIntent(source=source, ref=ref)):
+                assert (source, ref) not in ours
 
 
 @EXAMPLES
@@ -234,6 +272,6 @@ def test_a_side_of_which_nothing_was_seen_removes_and_copies_nothing(given_: Arg
     base, left, right, policy, aside = given_
     blind = replace(left, flags={}, identities={}, coverage=UidSet())
     for operation in plan_messages(base, blind, right, policy, aside):
-        assert not isinstance(operation, Copy | Adopt | StoreFlags)
+        assert not isinstance(operation, Copy | Adopt | Relink | StoreFlags)
         if isinstance(operation, Remove) and operation.side is Side.RIGHT:
             assert isinstance(operation.intent, Straggler)

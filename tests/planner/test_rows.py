@@ -73,6 +73,75 @@ fresh
 1=1            | 1 2       | 1         | copy left 2                      # next to a linked one
                | 1@m       | 7@m ?     | adopt 1=7                        # what was seen may be paired
 
+gone, and come back under another ref
+1=1            | 1         | 5         | identify left 1, identify right 5 # is it the same message?
+1=1            | 1@m       | 5         | identify right 5                 # only who is unknown
+1=1            | 1@m       | 5@m       | relink 1=1 right 5               # it is: no transfer, no removal
+1=1            | 5@m       | 1@m       | relink 1=1 left 5                # on the left
+1=x            | 1@m       | y@m       | relink 1=x right y               # under another name
+1=1            | 1@m       | 5@n       | copy right 5, remove left 1      # it is not: as ever
+1=1            | 1@m       | 5@m~      | copy right 5, remove left 1      # headers alone are no identity
+1=1:S          | 1@m       | 5:S@m     | relink 1=1 right 5               # the flags agreed on stay, for a later merge
+1=5:S          | 1         | 5:S       | store right 5 -S =               # ... which is this one
+1=1 2=2        | 1 2@m     | 1 5@m     | relink 2=2 right 5               # next to one that stayed
+1=1 2=2        | 1@n 2@m   | 5@m       | relink 2=2 right 5, remove left 1 # next to one that did not come back
+1=1            | 1         | 1 5       | copy right 5                     # nothing went: nobody is asked
+1=1 2=2        | 1 2       | 1         | remove left 2                    # nothing came: nobody is asked
+1=1 2=2        | 1 2 7     | 2         | copy left 7, remove left 1       # ... nor when it came on the other side
+1=1            |           | 5         | copy right 5, forget 1=1         # no survivor: new mail
+1=1            | 1@m       | 5@m ?     | copy right 5                     # not proven gone: nobody is asked
+1=1            | 1@m       | 5@m ?1-9  | relink 1=1 right 5               # proven gone
+1=1            | ?         | 5@m       |                                  # its twin was not seen
+1=1 2=2        | 1@m 2@m   | 8@m 9@m   | relink 1=1 right 8, relink 2=2 right 9 # equal ones in the order of their refs
+1=2 2=1        | 1@m 2@m   | 8@m 9@m   | relink 1=2 right 9, relink 2=1 right 8 # ... of those that went
+1=1 2=2        | 1@m 2@m   | 8@m       | relink 1=1 right 8, remove left 2 # ... one did not come back
+1=1            | 1@m       | 8@m 9@m   | relink 1=1 right 8, copy right 9 # ... one more came
+1=1 2=2        | 1@m 9@n   | 2@n 8@m   | relink 1=1 right 8, relink 2=2 left 9 # one on each side
+1=1            | 1@m 2@m   | 5@m       | relink 1=1 right 5, copy left 2  # the agreement comes before a new twin
+1=1            | 1@m 2     | 5@n       | identify left 2, remove left 1   # then as ever
+1=1 1=1>+S:S   | 1:S@m     | 5@m       | relink 1=1 right 5 with store    # the change of flags goes along
+1=5 1=5>+S:S   | 1:S       | 5:S       | record 1=5 S                     # ... and shows in it
+1=1 1=1<+S:S   | 1:S@m     | 5@m       | relink 1=1 right 5 with store    # also where it is visible already
+1=1 1=1<+S:S   | 1:S@m     | 5@n       | copy right 5, record 1=1 S       # if it did not come back that is recorded
+1>5:S@m        | 2@m       | 5@m       | adopt 2=5 S                      # the source of a copy came back
+1>5:S@m        | 2@n       | 5@m       | copy left 2, remove right 5      # ... another one
+1>5@m!         | 2@m       | 5@m~      | adopt 2=5                        # ... whose copy was rendered anew: wh
+1>x@m          | 2@m       | x         | adopt 2=x                        # ... of a copy with a known name
+1=1 5<5@m      | 1@m       | 5@m ^9    | settle right 5, remove left 1    # it is being copied already
+1=1 ~1>5@m     | 1@m       | 5@m       | relink 1=1 right 5               # its twin, rather than an extra copy
+1=1 ~1>5@m     | 1@m       | 5@m 6@m   | hold left 1/6, relink 1=1 right 5 # ... that is the next one
+1=1 ~1>5@m/5   | 1@m       | 5@m       | remove left 1, unresolved left 1 # what is held is a person's business
+1=1 ~1>5@m/5k  | 1@m       | 5@m       | relink 1=1 right 5               # ... until it is mail like any other
+1=1            | 1@m       | 5@m v2    | reset right 1->2                 # another numbering proves nothing
+
+removals begun
+1=1 -<1        |           | 1         | remove right 1                   # not seen to end: again
+1=1 -<1        |           |           | forget 1=1                       # it took effect
+1=1 -<1        | 1         |           | forget 1=1                       # ours, and it is back: copied anew
+1=1 -<1v2      | 1         |           | remove left 1                    # of another numbering: not ours
+1=1 -2>        | 1         |           | remove left 1                    # of another message
+1=1 -<1        | 1         | 1         |                                  # back before it took effect
+1=x -<x        | 1         |           | forget 1=x                       # a name
+1=1 -1>        | 1         |           | remove left 1                    # that of the survivor: again
+1=1 -1>        | 1@m       | 5@m       | relink 1=1 right 5               # the survivor is a twin until it is gone
+1=5 -1>        |           | 5         | forget 1=5                       # ... and then its twin stays
+1=1 -<1        | 1@m       | 5@m       | relink 1=1 right 5               # a new twin is better than none
+1=1 -<1        | ?         |           |                                  # not seen: wait
+1>5@m -1>      |           | 5@m       | abandon left 1                   # the source of a copy went by our doing
+1=1 1=1>+S:S -1> |         | 1:S       | record 1=1 S                     # a change of flags is recorded first
+
+equal messages, some on their way
+1=1 2>2@m      | 1@m 2     | 2@m       | settle left 2                    # which of the two is there?
+1=1 2>2@m      | 1 2       | 2@m       | identify left 1, remove left 1   # ... if they are equal
+1=1 2>2@m?     | 1@m 2     | 2@m       | unresolved left 2                # nobody can tell: nothing is removed or sent
+1=1 2>2@m?     | 1@m 2     | 2@m 3@m   | relink 1=1 right 3, adopt 2=2    # both are
+1=1 2>2@m?     | 1@m 2     |           | abandon left 2 ~, remove left 1  # none is
+1=1 2>2@m?     | 1@n 2     | 2@m       | adopt 2=2, remove left 1         # they are not equal
+1=1 2>2@m!!    | 1@m 2     | 2@m       | adopt 2=2, remove left 1         # the copy certainly exists
+1=1 2>2@m?     | 1@m       | 2@m       | abandon left 2 ~                 # the source is gone too: then it is the twin
+1=1 2>2@m? -<1 | 1@m 2     | 2@m       | adopt 2=2, forget 1=1            # the twin went by our doing: no claim
+1=1 2>y@m      | 1@m 2     | y@m       | adopt 2=y, remove left 1         # a known name leaves no doubt
+
 copy intents
 1>5@m          | 1         | 5         | identify right 5                 # who arrived?
 1>5@m          | 1         | 4 5@m     | adopt 1=5, copy right 4          # below the floor it is another
@@ -173,6 +242,11 @@ LEFT_TO_RIGHT = rows("""
                | 1         | 1         | identify left 1, identify right 1 # it may be there already
                | 1@m       | 1@n       | copy left 1                      # it is not
 1=1            | 1         | 1 2       |                                  # nothing to copy: nothing to identify
+1=1            | 1@m       | 5@m       | relink 1=1 right 5               # came back on the destination
+1=1            | 5@m       | 1@m       | relink 1=1 left 5                # came back on the source
+1=1            | 1@m       | 5@n       | forget 1=1                       # another one on the destination
+1=1 -<1        | 1@m       | 5@m       | relink 1=1 right 5               # it was being removed
+1=1 -<1        | 1         |           | forget 1=1                       # and is gone: copied again
 5<1@m          | 5@m       |           | abandon right 1                  # from before it was one-way: not taken back
 """)
 
@@ -181,12 +255,18 @@ KEEP = rows("""
 1=1            |           | 1:S       |                                  # kept, whatever its flags
 1=1            |           |           | forget 1=1                       # gone on both
 1>5:S@m        |           | 5@m       | adopt 1=5 S                      # a copy whose source is gone is kept too
+1=1            | 5@m       | 1@m       | relink 1=1 left 5                # it came back: nothing is kept twice
+1=1            | 5@n       | 1@m       | copy left 5                      # another one came
+1=1 -1>        |           | 1         | forget 1=1                       # ours, from before: copied again
+1>5:S@m        | 2@m       | 5@m       | adopt 2=5 S                      # the source of a copy came back
 """)
 
 RESTORE = rows("""
 1=1            |           | 1         | forget 1=1                       # to be copied anew
                |           | 1         | copy right 1                     # ... in the next round
 1>5@m          |           | 5@m       | abandon left 1                   # a copy whose source is gone goes back
+1=1            | 5@m       | 1@m       | relink 1=1 left 5                # it came back by itself
+1=1 -<1        | 5@m       | 1@m       | relink 1=1 left 5                # ... while it was being removed
 """)
 
 FLAGS_BEAT_REMOVAL = rows("""
@@ -195,6 +275,10 @@ FLAGS_BEAT_REMOVAL = rows("""
 1=1 1=1>+S:S   |           | 1:S       | record 1=1 S                     # our own change is no one's wish
 1>5:S@m        |           | 5:S@m     | remove right 5                   # a copy as it was sent
 1>5:S@m        |           | 5:F@m     | abandon left 1                   # a copy that was changed
+1=1            | 5@m       | 1:S@m     | relink 1=1 left 5                # came back: nothing was removed
+1=1 -<1        | 5@m       | 1:S@m     | relink 1=1 left 5                # ... while it was being removed
+1=1 -<1        |           | 1:S       | forget 1=1                       # the change is a wish, whatever was begun
+1=1 -1>        |           | 1:S       | forget 1=1                       # and when ours takes effect, it is not obeyed
 """)
 
 ASIDE = frozenset({(Side.LEFT, 1), (Side.RIGHT, 1)})
@@ -205,6 +289,8 @@ LEFT_1_AND_RIGHT_1_ASIDE = rows("""
                | 1@m 2@n   | 1@m       | adopt 1=1, copy left 2           # and not in the way of the others
 1=1            | 1:S       | 1         | store right 1 +S =S              # a link goes on
 1>5@m          | 1         | 5@m       | adopt 1=5                        # what was begun is brought to its end
+9=9            | 1@m       | 9@m       | relink 9=9 left 1                # somebody's twin again
+9=9 -<9        | 1@m       | 9@m       | relink 9=9 left 1                # ... while that was being removed
 """)
 
 NAMELESS = rows("""
@@ -218,6 +304,11 @@ NAMELESS = rows("""
                | 1@m       | 1@m 2@?   | adopt 1=1                        # the twin is found, and nothing waits
 1>1@m!         | 1         | 1         | identify right 1                 # this may be the copy
 1>1@m!         | 1         | 1@?1      | unresolved left 1                # and cannot be read
+1=1            | 1@?1      | 5         | identify right 5                 # it may have come back
+1=1            | 1@?1      | 5@m       | remove left 1, wait right 5      # nobody can tell: nothing is doubled
+1=1            | 1@?2      | 5@m       | copy right 5, remove left 1      # of another size: it did not come back
+1=1            | 1         | 5@?1      | remove left 1                    # what came cannot be read
+1=1            | 1         | 5@?1 6    | identify left 1, identify right 6 # ... the other can
 ~1>1@m         | 1@?1      | 1@m       | wait right 1                     # no extra copy: it may be the one
 """)
 

@@ -8,16 +8,27 @@ from dataclasses import dataclass, field, replace
 from hypothesis import strategies as st
 
 from mailtwin.model import INBOX, Flags, Identity, Ref, Side, make_flags
-from mailtwin.planner.operations import Attempt, Base, CopyIntent, Link, StoreIntent, Straggler, Verdict
+from mailtwin.planner.operations import (
+    Attempt,
+    Base,
+    CopyIntent,
+    Link,
+    RemoveIntent,
+    StoreIntent,
+    Straggler,
+    Verdict,
+)
 from mailtwin.state import (
     AddCopy,
     AddLink,
+    AddRemoval,
     AddStore,
     AddStraggler,
     Change,
     DropCopy,
     DropHeld,
     DropLink,
+    DropRemoval,
     DropSnapshot,
     DropStore,
     DropStraggler,
@@ -105,6 +116,7 @@ HELD = st.builds(
 ).flatmap(lambda held: st.sampled_from([held, replace(held, approved=frozenset(list(held.refs)[:2]))]))
 SIGHTINGS = st.builds(Sighting, st.integers(0, 2**40), st.sampled_from(["", "1:2"]))
 NOTES = st.builds(Note, st.sampled_from(["copy", "remove"]), st.none() | REFS, st.none() | REFS, TEXTS, TEXTS)
+REMOVALS = st.builds(RemoveIntent, SIDES, REFS, st.sampled_from(["1", "2"]))
 CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(AddLink, LINKS),
     st.builds(DropLink, LINKS),
@@ -125,6 +137,8 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(DropStraggler, STRAGGLERS),
     st.builds(AddStore, STORES),
     st.builds(DropStore, REFS, REFS),
+    st.builds(AddRemoval, REMOVALS),
+    st.builds(DropRemoval, REMOVALS),
     st.just(ForgetAll()),
     st.builds(SetValidity, SIDES, st.sampled_from(["1", "2"])),
     st.builds(SaveSnapshot, SNAPSHOTS),
@@ -156,6 +170,7 @@ class Model:
     uncopied: dict[tuple[Side, Ref], Uncopied] = field(default_factory=dict)
     sightings: dict[Side, Sighting] = field(default_factory=dict)
     held: dict[Side, HeldRemovals] = field(default_factory=dict)
+    removals: set[RemoveIntent] = field(default_factory=set)
 
     def copy(self) -> Model:
         return Model(
@@ -169,6 +184,7 @@ class Model:
             dict(self.uncopied),
             dict(self.sightings),
             dict(self.held),
+            set(self.removals),
         )
 
     def apply(self, changes: Iterable[Change]) -> Model:
@@ -207,10 +223,8 @@ class Model:
                     self.copies[intent.source, intent.ref] = replace(begun, intent=ended)
             case AddStraggler() | ReplaceStraggler() | DropStraggler():
                 self._one_straggler(change)
-            case AddStore(store):
-                self.stores[store.left, store.right] = store
-            case DropStore(left, right):
-                self.stores.pop((left, right), None)
+            case AddStore() | DropStore() | AddRemoval() | DropRemoval():
+                self._one_effect(change)
             case ForgetAll():
                 self.links, self.copies, self.stores, self.snapshots = {}, {}, {}, {}
                 self.uncopied, self.sightings, self.held = {}, {}, {}
@@ -224,6 +238,17 @@ class Model:
                 self._one_trouble(change)
             case Note():
                 self.notes.append(change)
+
+    def _one_effect(self, change: AddStore | DropStore | AddRemoval | DropRemoval) -> None:
+        match change:
+            case AddStore(store):
+                self.stores[store.left, store.right] = store
+            case DropStore(left, right):
+                self.stores.pop((left, right), None)
+            case AddRemoval(removal):
+                self.removals.add(removal)
+            case DropRemoval(removal):
+                self.removals.discard(removal)
 
     def _one_trouble(
         self, change: SaveSighting | HoldRemovals | DropHeld | SaveUncopied | DropUncopied
@@ -280,6 +305,7 @@ class Model:
                 copies=[change.intent for change in self.copies.values()],
                 stores=list(self.stores.values()),
                 stragglers=list(self.stragglers),
+                removals=list(self.removals),
             )
         )
 
@@ -292,6 +318,7 @@ def plain(base: Base) -> Base:
         copies=sorted(base.copies, key=repr),
         stores=sorted(base.stores, key=repr),
         stragglers=sorted(base.stragglers, key=repr),
+        removals=sorted((replace(each, began=0.0) for each in base.removals), key=repr),
     )
 
 

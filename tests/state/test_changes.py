@@ -72,7 +72,7 @@ def assert_counts(state: State, models: dict[MailboxName, Model]) -> None:
     for name, record in records.items():
         model = models[name]
         assert record.links == len(model.links)
-        assert record.intents == len(model.copies) + len(model.stores)
+        assert record.intents == len(model.copies) + len(model.stores) + len(model.removals)
         assert [record.validity(side) for side in Side] == [model.validities.get(side) for side in Side]
         cursors = [record.cursor(side) for side in Side]
         assert cursors == [snapshot and snapshot.cursor for snapshot in map(model.snapshots.get, Side)]

@@ -11,11 +11,12 @@ import pytest
 
 from mailtwin.errors import StateError
 from mailtwin.model import INBOX, NO_FLAGS, Identity, MailboxName, Side
-from mailtwin.planner.operations import CopyIntent, Link, StoreIntent, Straggler, Verdict
+from mailtwin.planner.operations import CopyIntent, Link, RemoveIntent, StoreIntent, Straggler, Verdict
 from mailtwin.state import (
     AddCopy,
     AddKept,
     AddLink,
+    AddRemoval,
     AddStore,
     AddStraggler,
     Change,
@@ -46,6 +47,7 @@ SOUND: list[Change] = [
     AddCopy(CopyIntent(Side.LEFT, 3, NO_FLAGS, "2"), 1, "", ""),
     AddCopy(CopyIntent(Side.RIGHT, "c", NO_FLAGS, "1"), 1, "", ""),
     AddStore(StoreIntent(1, "a", Side.LEFT, NO_FLAGS, NO_FLAGS, NO_FLAGS)),
+    AddRemoval(RemoveIntent(Side.RIGHT, "b", "2")),
     SaveSnapshot(Snapshot(Side.LEFT, "x", {3: NO_FLAGS, 1: None})),
     AddStraggler(Straggler(Side.LEFT, 5, NO_FLAGS, "2", 1, Identity("h", "size:1", True))),
     AddStraggler(
@@ -119,6 +121,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
                     "agreements",
                     "begun copies",
                     "begun changes of flags",
+                    "begun removals",
                     "cursors",
                     "late copies",
                     "uncopied messages",
@@ -176,6 +179,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
         *(
             (f"UPDATE {table} SET mailbox = 77", [f"{what} belongs to an unknown mailbox (row 77)"])
             for what, table in (
+                ("a begun removal", "removals"),
                 ("a late copy", "stragglers"),
                 ("a kept message", "kept"),
                 ("an uncopied message", "uncopied"),
@@ -194,6 +198,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
                         "stores",
                         "snapshots",
                         "deviations",
+                        "removals",
                         "stragglers",
                         "uncopied",
                         "held",
@@ -206,6 +211,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
             )
             for what, table, needed in (
                 ("begun copies", "copies", ""),
+                ("begun removals", "removals", ""),
                 ("cursors", "snapshots", "deviations"),
                 ("late copies", "stragglers", ""),
                 ("uncopied messages", "uncopied", ""),
@@ -217,6 +223,7 @@ def test_changes_that_leave_something_wrong(state: State, change: Change, words:
             for what, table, column in (
                 ("the attempt of a copy", "copies", "attempt"),
                 ("the side of a change of flags", "stores", "side"),
+                ("the side of a begun removal", "removals", "side"),
                 ("the side of a digest", "digests", "side"),
                 ("the side of a sighting", "sightings", "side"),
                 ("the approval of a removal", "held_messages", "approved"),

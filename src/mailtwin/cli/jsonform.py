@@ -48,6 +48,7 @@ from mailtwin.planner.operations import (
     MailboxOperation,
     Operation,
     Record,
+    Relink,
     Remove,
     Reset,
     Settle,
@@ -192,6 +193,8 @@ def operation(todo: Operation) -> Json:
             form |= {"side": source.other.label, **_refs(source, ref)}
         case Adopt(left=left, right=right, flags=flags):
             form |= {"left": left, "right": right, "flags": sorted(flags)}
+        case Relink(link=link, side=side, renewed=renewed):
+            form |= {"side": side.label, "left": renewed.left, "right": renewed.right, "old": link.ref(side)}
         case StoreFlags(link=link, side=side, add=add, remove=remove):
             form |= {"side": side.label, "left": link.left, "right": link.right}
             form |= {"add": sorted(add), "remove": sorted(remove)}

@@ -18,6 +18,7 @@ _NOTED: Mapping[str, str] = {
     "copy": "copied",
     "not-copied": "not copied",
     "adopt": "recognised on both sides",
+    "relink": "recognised again",
     "flags": "flags set",
     "agree": "flags agreed on",
     "remove": "removed",
@@ -95,6 +96,7 @@ def explained(found: Explanation) -> list[str]:
         lines.append(
             f"  begun: flags on the {change.side.label}: {words.flag_change(change.add, change.remove)}"
         )
+    lines += [f"  begun: the removal on the {one.side.label}: not seen to end" for one in found.removals]
     lines += [f"  {_late(one)}" for one in found.late]
     lines += [f"  waits for `mailtwin resolve`: {words.undecided(one)}" for one in found.waiting]
     lines += [f"  {words.undone_where(one)}: {words.uncopied(one)}" for one in found.uncopied]

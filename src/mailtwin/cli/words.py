@@ -29,6 +29,7 @@ from mailtwin.planner.operations import (
     Phase,
     Plan,
     Record,
+    Relink,
     Remove,
     RemoveMailbox,
     Reset,
@@ -167,6 +168,8 @@ def operation_kind(operation: Operation) -> str:
             return f"copy to the {source.other.label}"
         case Adopt():
             return "recognise on both sides"
+        case Relink(side=side):
+            return f"recognise again on the {side.label}"
         case StoreFlags(side=side):
             return f"set flags on the {side.label}"
         case Record():
@@ -193,6 +196,8 @@ def operation_line(operation: Operation) -> str:
             return f"{kind}: {message(ref)} of the {source.label}"
         case Adopt(left=left, right=right):
             return f"{kind}: {message(left)} and {message(right)}"
+        case Relink(link=link, side=side, ref=ref):
+            return f"{kind}: {message(link.ref(side))} is {message(ref)} now"
         case StoreFlags(link=link, side=side, add=add, remove=remove):
             return f"{kind}: {message(link.ref(side))}, {flag_change(add, remove)}"
         case Record(link=link) | Forget(link=link):

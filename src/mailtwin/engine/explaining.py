@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from mailtwin.engine.resolving import Undecided, undecided
 from mailtwin.model import MailboxName, Ref, Side
-from mailtwin.planner import CopyIntent, Link, StoreIntent, Straggler
+from mailtwin.planner import CopyIntent, Link, RemoveIntent, StoreIntent, Straggler
 from mailtwin.state import Digest, HistoryEntry, Kept, State, Uncopied
 
 ENDS_MAX = 100
@@ -32,9 +32,10 @@ End = tuple[Side, Ref]
 class Explanation:
     """One message: its ends on both sides, now or once, and all that the state knows of it.
 
-    `link`: what both sides agree on. `copies`, `flag_change`: what was begun and not seen to end. `late`: copies that
-    were given up and may arrive, or did. `waiting`: what a person has to decide. `uncopied`: ends that could not be
-    copied. `kept`: what was removed and can be put back. `digests`: what was read of it last. `history`: oldest first.
+    `link`: what both sides agree on. `copies`, `flag_change`, `removals`: what was begun and not seen to end. `late`:
+    copies that were given up and may arrive, or did. `waiting`: what a person has to decide. `uncopied`: ends that
+    could not be copied. `kept`: what was removed and can be put back. `digests`: what was read of it last. `history`:
+    oldest first.
     """
 
     mailbox: MailboxName
@@ -43,6 +44,7 @@ class Explanation:
     link: Link | None = None
     copies: tuple[CopyIntent, ...] = ()
     flag_change: StoreIntent | None = None
+    removals: tuple[RemoveIntent, ...] = ()
     late: tuple[Straggler, ...] = ()
     waiting: tuple[Undecided, ...] = ()
     uncopied: tuple[Uncopied, ...] = ()
@@ -182,6 +184,7 @@ class _Tracer:
             link=link,
             copies=tuple(dict.fromkeys(one for one in begun if isinstance(one, CopyIntent))),
             flag_change=next((one for one in begun if isinstance(one, StoreIntent)), None),
+            removals=tuple(one for one in begun if isinstance(one, RemoveIntent)),
             late=tuple(dict.fromkeys(one for one in begun if isinstance(one, Straggler))),
             waiting=waiting,
             uncopied=tuple(self.uncopied[end] for end in ends if end in self.uncopied),
@@ -197,13 +200,18 @@ class _Tracer:
         lines = self.state.history(mailbox=self.name, ref=ref, limit=LINES_MAX)
         return [line for line in lines if line.ref(side) == ref and line.number > self.last_reset]
 
-    def _begun(self, end: End) -> list[CopyIntent | StoreIntent | Straggler]:
+    def _begun(self, end: End) -> list[CopyIntent | StoreIntent | RemoveIntent | Straggler]:
         """What was begun on this message."""
         side, ref = end
         copies = [one for one in self.base.copies if end in _both(one.source, one.ref, one.target)]
         late = [one for one in self.base.stragglers if end in _both(one.source, one.ref, one.found)]
         stores = [one for one in self.base.stores if (one.left, one.right)[side] == ref]
-        return [*copies, *late, *stores]
+        removals = [
+            one
+            for one in self.base.removals
+            if end == (one.side, one.ref) and one.validity == self.base.validity(side)
+        ]
+        return [*copies, *late, *stores, *removals]
 
     def _next(self, end: End) -> Iterator[End]:
         """The other ends of whatever names this one."""

@@ -48,21 +48,27 @@ from mailtwin.planner import (
     Phase,
     Plan,
     Record,
+    Relink,
     Remove,
+    RemoveIntent,
     Reset,
     Settle,
     StoreFlags,
     StoreIntent,
     Straggler,
+    ended_removals,
     plan_messages,
 )
 from mailtwin.state import (
+    REMOVAL_S,
     AddLink,
+    AddRemoval,
     AddStore,
     AddStraggler,
     Change,
     DropCopy,
     DropLink,
+    DropRemoval,
     DropSnapshot,
     DropStore,
     DropStraggler,
@@ -138,7 +144,7 @@ class MailboxRun:
         for _round in range(ROUNDS_MAX):
             await self.known.observe(whole=whole)
             self._learn_validities()
-            self._commit(await self.backlog.refresh(self.known, self.base))
+            self._commit([*await self.backlog.refresh(self.known, self.base), *self._ended_removals()])
             plan = await self._plan()
             phase = self._possible(plan.first_phase())
             if not phase:
@@ -177,7 +183,7 @@ class MailboxRun:
                     await self._identify(request)
                 self._commit(self.backlog.identified(self.known.identities))
             elif phase and all(
-                isinstance(op, Record | Adopt | Forget | Abandon | Hold | Reset) for op in phase
+                isinstance(op, Record | Adopt | Relink | Forget | Abandon | Hold | Reset) for op in phase
             ):
                 self.report(PhaseStarted(self.name, PHASES[type(phase[0])], len(phase), plan))
                 self._commit([change for op in phase for change in self._agree(op)])
@@ -186,13 +192,16 @@ class MailboxRun:
 
     async def _identify(self, request: Identify) -> None:
         side = request.side
+        # One that has an agreement needs no copy, whoever it is.
+        linked = {link.ref(side) for link in self.base.links}
         for refs in self.backlog.portions(side, request.refs):
             with self._suspecting(side, refs, Obstacle.IDENTITY):
                 if self.backlog.goes_alone((side, refs[0])):
                     # Should nobody learn who it is, its size is enough to let most others go on.
                     self.backlog.measure(side, await self.known.mailboxes[side].look(refs))
                 for ref in await self.known.identify(replace(request, refs=tuple(refs))):
-                    self._remember(side, Failure(ref, unreadable()), Obstacle.IDENTITY)
+                    if ref not in linked:
+                        self._remember(side, Failure(ref, unreadable()), Obstacle.IDENTITY)
 
     # --- agreements: no store is touched ---------------------------------------------------------------------------
 
@@ -208,6 +217,16 @@ class MailboxRun:
                 if intent is not None:
                     yield DropCopy(intent)
                 yield Note("adopt", left, right, why, self.known.message_id(left, right))
+            case Relink(link, side, _, why, intent):
+                self.counts += Counts(adopted=1)
+                renewed = operation.renewed
+                left, right = renewed.left, renewed.right
+                yield DropLink(link)
+                yield AddLink(renewed)
+                if intent is not None:
+                    yield AddStore(replace(intent, left=left, right=right))
+                detail = f"{why}, where it was {link.ref(side)}"
+                yield Note("relink", left, right, detail, self.known.message_id(left, right))
             case Forget(link, why):
                 yield DropLink(link)
                 yield Note("forget", link.left, link.right, why)
@@ -235,6 +254,13 @@ class MailboxRun:
                 if self.base.validity(side) is None
             ]
         )
+
+    def _ended_removals(self) -> list[Change]:
+        """Forgets the removals that were begun and say nothing any more."""
+        if not self.base.removals:
+            return []
+        oldest = self.state.steady_now() - REMOVAL_S
+        return [DropRemoval(each) for each in ended_removals(self.base, self.known.listings(), oldest)]
 
     def _commit(self, changes: list[Change]) -> None:
         if changes:
@@ -354,14 +380,14 @@ class MailboxRun:
     async def _remove_from(self, side: Side, whys: dict[Ref, str]) -> None:
         """Removes messages on one side, each with its reason; each is kept first, unless nothing is to be kept."""
         mailbox = self.known.mailboxes[side]
+        validity = self.known.observations[side].listing.validity
         if not self.pair.keeping.days:
-            self._commit(
-                [Note("remove", *ends(side, ref), f"on {side.label}: {why}") for ref, why in whys.items()]
-            )
+            begun = [AddRemoval(RemoveIntent(side, ref, validity)) for ref in whys]
+            notes = [Note("remove", *ends(side, ref), f"on {side.label}: {why}") for ref, why in whys.items()]
+            self._commit([*begun, *notes])
             await mailbox.remove(list(whys))
             self.counts += Counts(**{f"removed_{side.label}": len(whys)})
             return
-        validity = self.known.observations[side].listing.validity
         keeper = Keeper(self.state, self.name, side, mailbox, validity)
         for portion in self.backlog.portions(side, list(whys)):
             with self._suspecting(side, portion, Obstacle.QUARANTINE):
@@ -452,7 +478,7 @@ class MailboxRun:
         return self._leave(settled=False)
 
     def _finish(self, plan: Plan) -> MailboxResult:
-        self._commit(self.backlog.tidy(self.known.listings(), self.base))
+        self._commit([*self.backlog.tidy(self.known.listings(), self.base), *self._ended_removals()])
         self._commit(self.backlog.end({(op.side, op.ref) for op in only(Remove, plan)}))
         for problem in find_doubts(self.pair, self.name, self.base, self.known, plan):
             self._problem(problem)

@@ -220,7 +220,7 @@ class _Preview:
                 problems += [
                     Problem(unreadable(), self.name, side, ref)
                     for side in Side
-                    for ref in known.nameless[side]
+                    for ref in known.nameless[side].keys() - {link.ref(side) for link in base.links}
                     if (side, ref) not in backlog.known
                 ]
                 self.base, self.known, self.found = base, known, found

@@ -4,7 +4,7 @@ Before a removal takes effect the message lies in a file beside the state, durab
 message that cannot be had is not removed. Putting back is a copy like any other: it is written down before it is tried,
 and looked for before it is tried again.
 
-    RUN removes        fetch -> file durable -> row (with the note that says why) -> removal
+    RUN removes        fetch -> file durable -> row and intent (with the note that says why) -> removal
     undo RUN           row says where it may be -> store -> row is dropped -> file is dropped
 """
 
@@ -21,7 +21,8 @@ from mailtwin.engine.report import Problem
 from mailtwin.errors import MailtwinError, MessageError
 from mailtwin.model import MailboxName, Ref, Side
 from mailtwin.model.identity import message_id_of
-from mailtwin.state import AddKept, Change, Kept, Note, State
+from mailtwin.planner import RemoveIntent
+from mailtwin.state import AddKept, AddRemoval, Change, Kept, Note, State
 from mailtwin.stores.base import Mailbox, Message, Spool
 from mailtwin.stores.durable import (
     disk_errors,
@@ -97,7 +98,8 @@ class Keeper:
     problems: list[Problem] = field(default_factory=list)
 
     async def keep(self, whys: dict[Ref, str]) -> AsyncGenerator[list[Ref], None]:
-        """Batches of those of the messages that may be removed now, each with its reason in `whys`.
+        """Batches of those of the messages that may be removed now, each with its reason in `whys`; that their removal
+        was begun is durable then.
 
         What is gone already is not among them. Raises a store's errors and StorageError.
         """
@@ -147,6 +149,7 @@ class Keeper:
         kept = [self._row(message, spool) for message, spool in zip(batch, spools, strict=True)]
         changes: list[Change] = [AddKept(one) for one in kept]
         for one in kept:
+            changes.append(AddRemoval(RemoveIntent(one.side, one.ref, one.validity)))
             why = f"on {self.side.label}: {whys[one.ref]}"
             changes.append(Note("remove", *ends(self.side, one.ref), why, one.message_id))
         self.state.commit(self.name, changes)

@@ -1,7 +1,8 @@
 """What only a person can decide, and what becomes of the decision: written to the state, carried out by the next run.
 
-Two things wait for a person: a copy that a server accepted, or may have stored, and that cannot be found; and an extra
-copy, one that was given up and sent again and that arrived all the same. No store is asked here.
+Two things wait for a person: a copy that a server accepted, or may have stored, and that cannot be found, or not be
+told from an equal message; and an extra copy, one that was given up and sent again and that arrived all the same. No
+store is asked here.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def undecided(state: State) -> list[Undecided]:
             record.intent,
         )
         for record in state.copies()
-        if record.intent.attempt in (Attempt.WAITED, Attempt.ACCEPTED)
+        if record.intent.attempt is not Attempt.OPEN
     ]
     extra = [
         Undecided(

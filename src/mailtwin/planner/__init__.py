@@ -28,8 +28,10 @@ from mailtwin.planner.operations import (
     Plan,
     Policy,
     Record,
+    Relink,
     Removals,
     Remove,
+    RemoveIntent,
     RemoveMailbox,
     Reset,
     Settle,
@@ -40,6 +42,7 @@ from mailtwin.planner.operations import (
     Verdict,
     Wait,
 )
+from mailtwin.planner.removals import ended_removals
 from mailtwin.planner.renames import NameMap
 from mailtwin.planner.stragglers import straggler_of
 
@@ -67,8 +70,10 @@ __all__ = [
     "Plan",
     "Policy",
     "Record",
+    "Relink",
     "Removals",
     "Remove",
+    "RemoveIntent",
     "RemoveMailbox",
     "Reset",
     "Settle",
@@ -78,6 +83,7 @@ __all__ = [
     "Unresolved",
     "Verdict",
     "Wait",
+    "ended_removals",
     "plan_mailboxes",
     "plan_messages",
     "straggler_of",

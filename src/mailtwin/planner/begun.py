@@ -5,27 +5,35 @@ begun, by its identity. Nothing is sent again that the other side may have store
 waited for, and it is proven that no message came and went since it was begun, by the UIDs that were given. Nothing
 found is taken for new mail before every intent that might own it has been decided. And as no proof holds against a
 server that was suspended, what is given up without an answer is remembered as a straggler.
+
+Of several equal messages one may be on its way while another one, whose copy is known, is moved: then one message on
+the other side may be either, and nobody can tell whether the other one was removed. Such a message is *contested*.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from mailtwin.model import Identity, Ref, Side
-from mailtwin.planner.draft import Draft, RefKey, ref_key
+from mailtwin.planner.draft import Draft, RefKey, Survivor, ref_key
 from mailtwin.planner.merge import shared_flags
 from mailtwin.planner.operations import (
     Abandon,
     Adopt,
     Attempt,
     CopyIntent,
+    Operation,
+    Record,
     Removals,
     Remove,
     Settle,
     Unresolved,
 )
 from mailtwin.planner.stragglers import straggler_of
+
+CONTESTED = "its copy, or an equal one that was moved"
+"""Why a copy is undecided when another message has a claim to what was found."""
 
 
 def plan_begun_copies(draft: Draft) -> None:
@@ -36,6 +44,13 @@ def plan_begun_copies(draft: Draft) -> None:
         intents = [intent for intent in draft.base.copies if intent.source is side.other]
         if intents:
             _Resolution(draft, side, intents).run()
+
+
+def adoption(draft: Draft, intent: CopyIntent, source: Ref, copy: Ref, why: str) -> Adopt:
+    """The end of a copy whose source and copy are both there."""
+    left, right = (source, copy) if intent.source is Side.LEFT else (copy, source)
+    # The flags that were sent, not those seen now: what changed since, on either side, is then seen as a change.
+    return Adopt(left, right, shared_flags(intent.flags, draft.vocabularies), why, intent)
 
 
 def _floor(intent: CopyIntent) -> RefKey:
@@ -111,37 +126,66 @@ class _Resolution:
 
     def _must_identify(self) -> bool:
         """Asks for the identities without which nothing can be decided; whether there are any."""
-        copies = [ref for ref in self._window() if self._is_unasked(self.side, ref)]
+        copies = [ref for ref in self._window() if self.draft.is_unasked(self.side, ref)]
         unsaid = (i.ref for i in self.by_number if i.identity is None and i.ref in self.source.flags)
-        sources = [ref for ref in unsaid if self._is_unasked(self.side.other, ref)]
+        sources = [ref for ref in unsaid if self.draft.is_unasked(self.side.other, ref)]
         self.draft.identify(self.side, copies)
         self.draft.identify(self.side.other, sources)
-        return bool(copies or sources)
-
-    def _is_unasked(self, side: Side, ref: Ref) -> bool:
-        listing = self.draft.listings[side]
-        return ref not in listing.identities and ref not in listing.nameless
+        bereft = bool(self.free) and bool(self.by_number) and self.draft.ask_survivors(self.side.other)
+        return bool(copies or sources or bereft)
 
     def _identity(self, intent: CopyIntent) -> Identity | None:
         return intent.identity or self.source.identities.get(intent.ref)
 
     def _find_by_identity(self) -> None:
-        """Gives each intent the first free message of its identity in its window."""
+        """Gives each intent the first free message of its identity in its window, unless it is contested."""
         same: dict[Identity, list[Ref]] = defaultdict(list)
         for ref in self._window():
             if ref in self.listing.identities:
                 same[self.listing.identities[ref]].append(ref)
+        contested = self._contested()
         left_over = []
         for intent in self.by_number:
             identity = self._identity(intent)
             candidates = same.get(identity, []) if identity is not None else []
             match = next((ref for ref in candidates if ref_key(ref) >= _floor(intent)), None)
-            if match is None:
+            if identity in contested and intent.attempt is not Attempt.ACCEPTED:
+                self._conclude(intent, f"a message on {self.side.label} is {CONTESTED}")
+            elif match is None:
                 left_over.append(intent)
             else:
                 candidates.remove(match)
                 self._found(intent, match)
         self.by_number = left_over
+
+    def _contested(self) -> set[Identity]:
+        """The identities of which this side has too few fresh messages for all that have a claim: copies that may have
+        been stored, and survivors whose twin is gone from here. None of them is decided, and the messages wait."""
+        there = self.draft.listings[self.side.other]
+        bereft = [each for each in self.draft.survivors if self._has_claim(each)]
+        claims = Counter(each.identity(there) for each in bereft)
+        begun = Counter(map(self._identity, self.by_number))
+        certain = Counter(self._identity(i) for i in self.by_number if i.attempt is Attempt.ACCEPTED)
+        came: dict[Identity, list[Ref]] = defaultdict(list)
+        for ref in self.free if claims else ():
+            if ref in self.listing.identities:
+                came[self.listing.identities[ref]].append(ref)
+        contested = {
+            identity
+            for identity, refs in came.items()
+            if claims[identity]
+            and begun[identity] > certain[identity]
+            and certain[identity] < len(refs) < begun[identity] + claims[identity]
+        }
+        for identity in contested:
+            self.draft.taken[self.side].update(came[identity])
+        withheld = [each for each in bereft if each.identity(there) in contested]
+        self.draft.survivors = [each for each in self.draft.survivors if each not in withheld]
+        return contested
+
+    def _has_claim(self, survivor: Survivor) -> bool:
+        """Whether it would be removed because its twin is gone from this side."""
+        return survivor.side is self.side.other and isinstance(survivor.otherwise, Remove | Record)
 
     def _find_by_headers(self) -> None:
         """Concludes the intents without an exact match, and before that looks for copies that were rendered anew."""
@@ -188,26 +232,24 @@ class _Resolution:
         del self.free[ref]
         self.draft.taken[self.side].add(ref)
         if intent.ref in self.source.flags:
-            self._adopt(intent, ref, f"the copy arrived on {self.side.label}")
+            self.draft.add(
+                adoption(self.draft, intent, intent.ref, ref, f"the copy arrived on {self.side.label}")
+            )
         elif self.source.lacks(intent.ref):
-            self._found_without_source(intent, ref)
+            alone = self._without_source(intent, ref)
+            self.draft.survivors.append(Survivor(self.side, ref, intent.ref, intent, alone))
 
-    def _adopt(self, intent: CopyIntent, ref: Ref, why: str) -> None:
-        left, right = (ref, intent.ref) if self.side is Side.LEFT else (intent.ref, ref)
-        # The flags that were sent, not those seen now: what changed since, on either side, is then seen as a change.
-        agreed = shared_flags(intent.flags, self.draft.vocabularies)
-        self.draft.add(Adopt(left, right, agreed, why, intent))
-
-    def _found_without_source(self, intent: CopyIntent, ref: Ref) -> None:
+    def _without_source(self, intent: CopyIntent, ref: Ref) -> Operation:
         policy, gone = self.draft.policy, f"removed on {intent.source.label} while it was copied"
+        if self.draft.may_be_our_doing(intent.source, intent.ref):
+            return Abandon(intent, f"{gone}, by mailtwin")
         if policy.removals is Removals.KEEP:
-            self._adopt(intent, ref, f"{gone}; kept")
-        elif policy.removals is Removals.RESTORE or not policy.direction.may_change(self.side):
-            self.draft.add(Abandon(intent, gone))
-        elif self.draft.flags_win(self.side, intent.flags, self.listing.flags[ref]):
-            self.draft.add(Abandon(intent, f"{gone}, but its flags changed on {self.side.label}"))
-        else:
-            self.draft.add(Remove(self.side, ref, None, gone, intent))
+            return adoption(self.draft, intent, intent.ref, ref, f"{gone}; kept")
+        if policy.removals is Removals.RESTORE or not policy.direction.may_change(self.side):
+            return Abandon(intent, gone)
+        if self.draft.flags_win(self.side, intent.flags, self.listing.flags[ref]):
+            return Abandon(intent, f"{gone}, but its flags changed on {self.side.label}")
+        return Remove(self.side, ref, None, gone, intent)
 
     def _conclude(self, intent: CopyIntent, doubt: str) -> None:
         """No message is this copy."""

@@ -19,7 +19,7 @@ from mailtwin.planner.stragglers import hold_arrived, lowest_floor
 
 def plan_fresh(draft: Draft) -> None:
     """Decides about every fresh message."""
-    fresh = (_fresh(draft, Side.LEFT), _fresh(draft, Side.RIGHT))
+    fresh = (draft.fresh(Side.LEFT), draft.fresh(Side.RIGHT))
     if not any(
         fresh[side] and (_may_leave(draft, side) or lowest_floor(draft, side) is not None) for side in Side
     ):
@@ -79,15 +79,13 @@ def _must_identify(
     return asked
 
 
-def _fresh(draft: Draft, side: Side) -> list[Ref]:
-    taken, nameless = draft.taken[side], draft.listings[side].nameless
-    return [ref for ref in draft.unlinked[side] if ref not in taken and ref not in nameless]
-
-
 def _nameless(draft: Draft, side: Side) -> list[Ref]:
-    """The messages without an agreement that nobody can identify."""
-    nameless = draft.listings[side].nameless
-    return [ref for ref in draft.unlinked[side] if ref in nameless] if nameless else []
+    """The messages without a twin that nobody can identify."""
+    listing = draft.listings[side]
+    if not listing.nameless:
+        return []
+    bereft = (each.ref for each in draft.survivors if each.side is side and each.identity(listing) is None)
+    return [ref for ref in (*draft.unlinked[side], *bereft) if ref in listing.nameless]
 
 
 def _adopt(draft: Draft, fresh: tuple[list[Ref], list[Ref]]) -> tuple[list[Ref], list[Ref]]:

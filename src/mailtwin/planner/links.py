@@ -7,9 +7,18 @@ nothing for a link whose two sides show what was agreed. `bench/planner.py` meas
 from __future__ import annotations
 
 from mailtwin.model import Flags, Listing, Ref, Side
-from mailtwin.planner.draft import Draft, ref_key
+from mailtwin.planner.draft import Draft, Survivor, ref_key
 from mailtwin.planner.merge import FlagVerdict, is_visible, judge_flags
-from mailtwin.planner.operations import Forget, Link, Record, Removals, Remove, StoreFlags, StoreIntent
+from mailtwin.planner.operations import (
+    Forget,
+    Link,
+    Operation,
+    Record,
+    Removals,
+    Remove,
+    StoreFlags,
+    StoreIntent,
+)
 
 _Seen = tuple[Flags, Flags, Flags]
 
@@ -72,12 +81,15 @@ def _plan_begun(draft: Draft, link: Link, intent: StoreIntent) -> None:
     """
     seen = tuple(draft.listings[side].flags.get(link.ref(side)) for side in Side)
     shown = seen[intent.side]
+    arrived = None
     if shown is not None and is_visible(intent, shown, draft.listings[intent.side].vocabulary):
-        draft.add(Record(link, intent.result, f"flags arrived on {intent.side.label}"))
-        return
+        arrived = Record(link, intent.result, f"flags arrived on {intent.side.label}")
     left, right = seen
     if left is None or right is None:
-        _plan_missing(draft, link, left, right)
+        _plan_missing(draft, link, left, right, intent, arrived)
+        return
+    if arrived is not None:
+        draft.add(arrived)
         return
     verdict = _judge(draft, (link.flags, left, right))
     if verdict is None:
@@ -89,31 +101,55 @@ def _plan_begun(draft: Draft, link: Link, intent: StoreIntent) -> None:
 # --- messages that are gone -----------------------------------------------------------------------------------------
 
 
-def _plan_missing(draft: Draft, link: Link, seen_left: Flags | None, seen_right: Flags | None) -> None:
-    """At least one side does not show its message; only proven absence counts."""
+def _plan_missing(
+    draft: Draft,
+    link: Link,
+    seen_left: Flags | None,
+    seen_right: Flags | None,
+    begun: StoreIntent | None = None,
+    arrived: Record | None = None,
+) -> None:
+    """At least one side does not show its message; only proven absence counts.
+
+    `begun`: the change of flags that was begun on the link; when its effect is visible, `arrived` comes first.
+    """
     left, right = draft.listings
     gone = (_is_gone(left, link.left, seen_left), _is_gone(right, link.right, seen_right))
     if all(gone):
         draft.add(Forget(link, "gone on both sides"))
     elif gone[Side.LEFT] and seen_right is not None:
-        _plan_survivor(draft, link, Side.RIGHT, seen_right)
+        _add_survivor(
+            draft, link, Side.RIGHT, begun, arrived or _without_twin(draft, link, Side.RIGHT, seen_right)
+        )
     elif gone[Side.RIGHT] and seen_left is not None:
-        _plan_survivor(draft, link, Side.LEFT, seen_left)
+        _add_survivor(
+            draft, link, Side.LEFT, begun, arrived or _without_twin(draft, link, Side.LEFT, seen_left)
+        )
+    elif arrived is not None:
+        draft.add(arrived)
 
 
 def _is_gone(listing: Listing, ref: Ref, seen: Flags | None) -> bool:
     return seen is None and listing.lacks(ref)
 
 
-def _plan_survivor(draft: Draft, link: Link, side: Side, seen: Flags) -> None:
-    """The message is gone from the other side and `side` still holds it."""
+def _add_survivor(
+    draft: Draft, link: Link, side: Side, begun: StoreIntent | None, otherwise: Operation | None
+) -> None:
+    draft.survivors.append(Survivor(side, link.ref(side), link.ref(side.other), link, otherwise, begun))
+
+
+def _without_twin(draft: Draft, link: Link, side: Side, seen: Flags) -> Operation | None:
+    """The message is gone from the other side for good, and `side` still holds it."""
     policy, gone = draft.policy, f"removed on {side.other.label}"
+    if draft.may_be_our_doing(side.other, link.ref(side.other)):
+        return Forget(link, f"{gone} by mailtwin, and it is on {side.label} again")
     if not policy.direction.may_change(side):
-        draft.add(Forget(link, f"{gone}, to be copied again"))
-    elif policy.removals is Removals.RESTORE:
-        draft.add(Forget(link, f"{gone}, to be restored"))
-    elif policy.removals is Removals.PROPAGATE:
-        if draft.flags_win(side, link.flags, seen):
-            draft.add(Forget(link, f"{gone}, but its flags changed on {side.label}"))
-        else:
-            draft.add(Remove(side, link.ref(side), link, gone))
+        return Forget(link, f"{gone}, to be copied again")
+    if policy.removals is Removals.RESTORE:
+        return Forget(link, f"{gone}, to be restored")
+    if policy.removals is Removals.KEEP:
+        return None
+    if draft.flags_win(side, link.flags, seen):
+        return Forget(link, f"{gone}, but its flags changed on {side.label}")
+    return Remove(side, link.ref(side), link, gone)

@@ -1,7 +1,8 @@
 """The decision about one mailbox: what was observed goes in, a sorted plan comes out.
 
 Pure and total: no clock, no randomness, no order but the sorted one. The rules are the table in ARCHITECTURE.md; each
-part of it is a module of its own. Read next, in the order of the data: `links`, `begun`, `stragglers`, `fresh`.
+part of it is a module of its own. Read next, in the order of the data: `links`, `begun`, `stragglers`, `returned`,
+`fresh`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from mailtwin.planner.draft import Draft
 from mailtwin.planner.fresh import plan_fresh
 from mailtwin.planner.links import plan_links
 from mailtwin.planner.operations import Abandon, Attempt, Base, Plan, Policy, Reset, Settle
+from mailtwin.planner.returned import plan_returned
 from mailtwin.planner.stragglers import plan_held, straggler_of
 
 
@@ -37,7 +39,8 @@ def plan_messages(
     plan_links(draft)
     plan_begun_copies(draft)
     plan_held(draft)
-    plan_fresh(draft)
+    if plan_returned(draft):
+        plan_fresh(draft)
     return draft.plan()
 
 

@@ -6,7 +6,7 @@ A dry run prints these; `explain` is their `why`; a bug report is the planner's 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from typing import TypeAlias
 
@@ -59,6 +59,10 @@ class Link:
     def ref(self, side: Side) -> Ref:
         """The message on `side`."""
         return self.left if side is Side.LEFT else self.right
+
+    def with_ref(self, side: Side, ref: Ref) -> Link:
+        """The same agreement about another message on `side`."""
+        return replace(self, left=ref) if side is Side.LEFT else replace(self, right=ref)
 
 
 class Attempt(IntEnum):
@@ -143,6 +147,20 @@ class StoreIntent:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveIntent:
+    """The removal of `ref` on `side`, in the numbering `validity`, was begun: it took effect, or may at any time.
+
+    A message that goes after that may have been removed by nobody but us, so its absence is no evidence of what a
+    person wants. `began`: when, in seconds of a clock that the planner does not ask.
+    """
+
+    side: Side
+    ref: Ref
+    validity: str
+    began: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Base:
     """The durable knowledge of one mailbox: agreements, the validities they belong to, and open intents.
 
@@ -155,6 +173,7 @@ class Base:
     copies: Sequence[CopyIntent] = ()
     stores: Sequence[StoreIntent] = ()
     stragglers: Sequence[Straggler] = ()
+    removals: Sequence[RemoveIntent] = ()
 
     def validity(self, side: Side) -> str | None:
         """The numbering that the links' refs on `side` belong to."""
@@ -266,6 +285,23 @@ class Adopt:
 
 
 @dataclass(frozen=True, slots=True)
+class Relink:
+    """The message at the end of `link` on `side` went and came back as `ref`: that is the end of the agreement from now
+    on. The flags agreed on stay, and so does the change of flags that was begun (`intent`)."""
+
+    link: Link
+    side: Side
+    ref: Ref
+    why: str
+    intent: StoreIntent | None = None
+
+    @property
+    def renewed(self) -> Link:
+        """The agreement as it is afterwards."""
+        return self.link.with_ref(self.side, self.ref)
+
+
+@dataclass(frozen=True, slots=True)
 class StoreFlags:
     """Add and remove flags on `side`; once that is visible both sides agree on `result`."""
 
@@ -316,6 +352,7 @@ Operation: TypeAlias = (
     | Identify
     | Copy
     | Adopt
+    | Relink
     | StoreFlags
     | Record
     | Remove
@@ -329,6 +366,7 @@ PHASES: dict[type, Phase] = {
     Hold: Phase.SETTLE,
     Identify: Phase.IDENTIFY,
     Adopt: Phase.COPY,
+    Relink: Phase.COPY,
     Copy: Phase.COPY,
     Record: Phase.FLAGS,
     StoreFlags: Phase.FLAGS,

@@ -8,6 +8,7 @@ from mailtwin.state.changes import (
     AddCopy,
     AddKept,
     AddLink,
+    AddRemoval,
     AddStore,
     AddStraggler,
     BeginRestore,
@@ -18,6 +19,7 @@ from mailtwin.state.changes import (
     DropHeld,
     DropKept,
     DropLink,
+    DropRemoval,
     DropSnapshot,
     DropStore,
     DropStraggler,
@@ -50,12 +52,14 @@ from mailtwin.state.records import (
     StragglerRecord,
     Uncopied,
 )
-from mailtwin.state.state import State, state_path
+from mailtwin.state.state import REMOVAL_S, State, state_path
 
 __all__ = [
+    "REMOVAL_S",
     "AddCopy",
     "AddKept",
     "AddLink",
+    "AddRemoval",
     "AddStore",
     "AddStraggler",
     "BeginRestore",
@@ -67,6 +71,7 @@ __all__ = [
     "DropHeld",
     "DropKept",
     "DropLink",
+    "DropRemoval",
     "DropSnapshot",
     "DropStore",
     "DropStraggler",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from mailtwin.model import Flags, Ref, Side
-from mailtwin.planner.operations import Attempt, CopyIntent, Link, StoreIntent, Straggler
+from mailtwin.planner.operations import Attempt, CopyIntent, Link, RemoveIntent, StoreIntent, Straggler
 from mailtwin.state.records import HeldRemovals, Kept, Sighting, Uncopied
 
 
@@ -149,9 +149,23 @@ class DropStore:
 
 
 @dataclass(frozen=True, slots=True)
+class AddRemoval:
+    """A message is about to be removed; replaces an older intent on it. It began now, whatever the intent says."""
+
+    intent: RemoveIntent
+
+
+@dataclass(frozen=True, slots=True)
+class DropRemoval:
+    """The removal of this message says nothing any more."""
+
+    intent: RemoveIntent
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetAll:
-    """Drops links, intents, snapshots, uncopied messages and held removals of the mailbox, not the stragglers: it is
-    numbered anew."""
+    """Drops links, intents, snapshots, uncopied messages and held removals of the mailbox: it is numbered anew. Not the
+    stragglers and the removals that were begun: they know their own numbering, and only one side's changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +315,8 @@ Change: TypeAlias = (
     | DropStraggler
     | AddStore
     | DropStore
+    | AddRemoval
+    | DropRemoval
     | ForgetAll
     | SetValidity
     | SaveSnapshot

@@ -131,6 +131,7 @@ _RULES: tuple[tuple[str, str], ...] = (
         for what, table in (
             ("a begun copy", "copies"),
             ("a begun change of flags", "stores"),
+            ("a begun removal", "removals"),
             ("a cursor", "snapshots"),
             ("a late copy", "stragglers"),
             ("a digest", "digests"),
@@ -150,6 +151,7 @@ _RULES: tuple[tuple[str, str], ...] = (
         for what, table in (
             ("begun copies", "copies"),
             ("begun changes of flags", "stores"),
+            ("begun removals", "removals"),
             ("cursors", "snapshots"),
             ("late copies", "stragglers"),
             ("uncopied messages", "uncopied"),
@@ -166,6 +168,7 @@ _RULES: tuple[tuple[str, str], ...] = (
             ("the source of a copy", "copies", "source", "0, 1"),
             ("the attempt of a copy", "copies", "attempt", "0, 1, 2, 3"),
             ("the side of a change of flags", "stores", "side", "0, 1"),
+            ("the side of a begun removal", "removals", "side", "0, 1"),
             ("the side of a cursor", "snapshots", "side", "0, 1"),
             ("the source of a late copy", "stragglers", "source", "0, 1"),
             ("the verdict about a late copy", "stragglers", "verdict", "0, 1, 2"),

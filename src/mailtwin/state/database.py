@@ -162,6 +162,8 @@ def create(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
             migrate(connection, 0, fill)
         finally:
             connection.close()
+        # That SQLite's journal is gone is durable before the name is: nobody would look for it afterwards.
+        _sync_directory(path.parent)
         new.rename(path)
     except BaseException:
         _remove(new)

@@ -9,7 +9,16 @@ from datetime import datetime
 from typing import Any
 
 from mailtwin.model import Flags, Identity, MailboxName, Ref, Side
-from mailtwin.planner.operations import Attempt, Base, CopyIntent, Link, StoreIntent, Straggler, Verdict
+from mailtwin.planner.operations import (
+    Attempt,
+    Base,
+    CopyIntent,
+    Link,
+    RemoveIntent,
+    StoreIntent,
+    Straggler,
+    Verdict,
+)
 from mailtwin.state.changes import Digest, Snapshot
 from mailtwin.state.codec import (
     pack_name,
@@ -36,7 +45,8 @@ from mailtwin.state.records import (
 _MAILBOXES = """
 SELECT name, links,
     (SELECT count(*) FROM copies WHERE copies.mailbox = mailboxes.id)
-        + (SELECT count(*) FROM stores WHERE stores.mailbox = mailboxes.id),
+        + (SELECT count(*) FROM stores WHERE stores.mailbox = mailboxes.id)
+        + (SELECT count(*) FROM removals WHERE removals.mailbox = mailboxes.id),
     left_side.cursor, right_side.cursor, left_validity, right_validity
 FROM mailboxes
 LEFT JOIN snapshots AS left_side ON left_side.mailbox = mailboxes.id AND left_side.side = 0
@@ -101,6 +111,9 @@ def base(connection: sqlite3.Connection, name: MailboxName, agreed: tuple[Link, 
     straggler_rows = connection.execute(
         f"SELECT {_STRAGGLER_COLUMNS} FROM stragglers WHERE mailbox = ? ORDER BY id", (mailbox,)
     )
+    removals = connection.execute(
+        "SELECT side, ref, validity, steady FROM removals WHERE mailbox = ?", (mailbox,)
+    )
     return Base(
         links=agreed,
         left_validity=left_validity,
@@ -108,6 +121,7 @@ def base(connection: sqlite3.Connection, name: MailboxName, agreed: tuple[Link, 
         copies=tuple(map(_copy_intent, copy_rows)),
         stores=tuple(map(_store_intent, stores)),
         stragglers=tuple(map(_straggler, straggler_rows)),
+        removals=tuple(map(_remove_intent, removals)),
     )
 
 
@@ -149,6 +163,11 @@ def _store_intent(row: tuple[Any, ...]) -> StoreIntent:
         remove=unpack_flags(remove),
         result=unpack_flags(result),
     )
+
+
+def _remove_intent(row: tuple[Any, ...]) -> RemoveIntent:
+    side, ref, validity, began = row
+    return RemoveIntent(Side(side), unpack_ref(ref), validity, began)
 
 
 def snapshot(connection: sqlite3.Connection, name: MailboxName, side: Side) -> Snapshot | None:

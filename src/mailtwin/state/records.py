@@ -13,7 +13,7 @@ from mailtwin.planner.operations import CopyIntent, Link, Straggler
 
 @dataclass(frozen=True, slots=True)
 class MailboxRecord:
-    """A known mailbox: its agreements, open intents (copies and flag changes) and cursors, in one glance.
+    """A known mailbox: its agreements, open intents (copies, flag changes, removals) and cursors, in one glance.
 
     A cursor is None when there is no snapshot of that side.
     """

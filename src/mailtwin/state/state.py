@@ -52,6 +52,9 @@ STRAGGLER_S = 24 * 3600.0 + LEAP_S_MAX
 """How long a copy that was given up may still arrive: a day, longer than any server keeps a session that does nothing;
 and a clock that jumps ahead once must not end it."""
 
+REMOVAL_S = STRAGGLER_S
+"""How long a removal that was begun may still take effect, for the same reasons."""
+
 STRAGGLERS_MAX = 10_000
 """Stragglers remembered of one pair, the youngest: a connection that breaks all day must not fill the disk."""
 
@@ -193,8 +196,8 @@ class State:
         with self._writing() as connection:
             mailbox = _mailbox(connection, name)
             forget_all(self._transaction(connection, mailbox))
-            connection.execute("DELETE FROM stragglers WHERE mailbox = ?", (mailbox,))
-            connection.execute("DELETE FROM digests WHERE mailbox = ?", (mailbox,))
+            for table in ("stragglers", "removals", "digests"):
+                connection.execute(f"DELETE FROM {table} WHERE mailbox = ?", (mailbox,))
             connection.execute(
                 "UPDATE mailboxes SET known = 0, links = 0, left_validity = NULL, right_validity = NULL"
                 " WHERE name = ?",

@@ -9,11 +9,12 @@ from itertools import groupby
 from typing import Any
 
 from mailtwin.model import Side
-from mailtwin.planner.operations import Straggler
+from mailtwin.planner.operations import RemoveIntent, Straggler
 from mailtwin.state.changes import (
     AddCopy,
     AddKept,
     AddLink,
+    AddRemoval,
     AddStore,
     AddStraggler,
     BeginRestore,
@@ -23,6 +24,7 @@ from mailtwin.state.changes import (
     DropHeld,
     DropKept,
     DropLink,
+    DropRemoval,
     DropSnapshot,
     DropStore,
     DropStraggler,
@@ -81,6 +83,8 @@ _OUTLIVE_FORGETTING = (
     AddStraggler,
     ReplaceStraggler,
     DropStraggler,
+    AddRemoval,
+    DropRemoval,
     SaveDigests,
     DropDigests,
     AddKept,
@@ -275,9 +279,30 @@ def _drop_stores(transaction: Transaction, changes: Sequence[DropStore]) -> int:
     return 0
 
 
+def _add_removals(transaction: Transaction, changes: Sequence[AddRemoval]) -> int:
+    steady = transaction.steady
+    transaction.many(
+        "INSERT OR REPLACE INTO removals (mailbox, side, ref, validity, steady) VALUES (?, ?, ?, ?, ?)",
+        ((*_removal_row(change.intent), steady) for change in changes),
+    )
+    return 0
+
+
+def _drop_removals(transaction: Transaction, changes: Sequence[DropRemoval]) -> int:
+    transaction.many(
+        "DELETE FROM removals WHERE mailbox = ? AND side = ? AND ref = ? AND validity = ?",
+        (_removal_row(change.intent) for change in changes),
+    )
+    return 0
+
+
+def _removal_row(intent: RemoveIntent) -> tuple[Stored, ...]:
+    return intent.side.value, pack_ref(intent.ref), intent.validity
+
+
 def forget_all(transaction: Transaction, _changes: Sequence[ForgetAll] = ()) -> int:
-    """Deletes links, intents, snapshots, uncopied messages and held removals of the mailbox; returns minus the number
-    of links."""
+    """Deletes links, intents of copies and changes of flags, snapshots, uncopied messages and held removals of the
+    mailbox; returns minus the number of links."""
     tables = (
         "copies", "stores", "snapshots", "deviations", "uncopied", "sightings", "held", "held_messages", "emails",
     )  # fmt: skip
@@ -532,6 +557,8 @@ _TABLE: tuple[tuple[int, type, Callable[[Transaction, Sequence[Any]], int]], ...
     (3, DropStraggler, _drop_stragglers),
     (4, AddStore, _add_stores),
     (4, DropStore, _drop_stores),
+    (4, AddRemoval, _add_removals),
+    (4, DropRemoval, _drop_removals),
     (5, SaveSighting, _save_sightings),
     (5, HoldRemovals, _hold_removals),
     (5, DropHeld, _drop_held),

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
+from typing import NoReturn
 
 from mailtwin.errors import (
     MailboxError,
@@ -82,8 +83,10 @@ class Manners:
     that nothing changed. `creates_parents`: whether creating `A/B` makes `A` a mailbox too. `chunk_size`: in which
     pieces bodies arrive. `is_mute()`: whether it does not say who this message is, this time, when it is asked.
     `is_short()`: whether it breaks off in the middle of this listing. `hangs_up(act, data)`: whether the connection
-    breaks before this act (`store`, `fetch`, `identify`) on these bytes is done. `empties`: a mailbox that is made anew
-    while a session has it open seems empty to that session until it is listed again, where others end the session.
+    breaks before this act (`store`, `fetch`, `identify`) on these bytes is done. `removes_late()`: whether the
+    connection breaks while messages are removed, and they go when the test calls `land`. `empties`: a mailbox that
+    is made anew while a session has it open seems empty to that session until it is listed again, where others end
+    the session.
     `email_ids`: whether it knows equal messages for the same. `unwelcome`: flags that it says it does not take, and
     why. `labels`: messages carry labels, as the vocabulary says.
     """
@@ -97,6 +100,7 @@ class Manners:
     is_mute: Callable[[], bool] = lambda: False
     is_short: Callable[[], bool] = lambda: False
     hangs_up: Callable[[str, bytes], bool] = lambda _act, _data: False
+    removes_late: Callable[[], bool] = lambda: False
     empties: bool = False
     refuses_with: type[MailtwinError] = MessageError
     limits: str = ""
@@ -158,6 +162,7 @@ class _Account:
     validities: int = 0
     stored: int = 0
     late: list[tuple[MailboxName, MemoryMessage]] = field(default_factory=list)
+    late_removals: list[tuple[_Box, int]] = field(default_factory=list)
     location: str = ""
     labels: set[MailboxName] = field(default_factory=set)
 
@@ -322,6 +327,12 @@ class MemoryStore(Store):
         self._connected = False
         return Unknown(finished=False, accepted=False, error=_lost(self.address))
 
+    def postpone(self, box: _Box, uids: Sequence[int]) -> NoReturn:
+        """The connection breaks, and these messages are removed when the test calls `land`. Raises UnreachableError."""
+        self._account.late_removals += [(box, uid) for uid in uids]
+        self.break_connection()
+        raise _lost(self.address)
+
     # --- what a person or the network does meanwhile ---
 
     def add(
@@ -413,11 +424,15 @@ class MemoryStore(Store):
         self._account.create(INBOX)
 
     def land(self) -> int:
-        """Messages that were on their way when the connection broke (`Answer.LATE`) arrive; returns how many."""
+        """What was under way when the connection broke takes effect: messages arrive (`Answer.LATE`), and others go
+        (`Manners.removes_late`) unless their mailbox was numbered anew; returns how many."""
         late, self._account.late = self._account.late, []
         for name, message in late:
             self._account.create(name).append(message)
-        return len(late)
+        removals, self._account.late_removals = self._account.late_removals, []
+        for box, uid in removals:
+            box.drop(uid)
+        return len(late) + len(removals)
 
 
 class MemoryMailbox(Mailbox):
@@ -510,7 +525,10 @@ class MemoryMailbox(Mailbox):
 
     async def remove(self, refs: Sequence[Ref]) -> None:
         box = self._box()
-        for uid, _message in list(self._present(refs)):
+        uids = [uid for uid, _message in self._present(refs)]
+        if uids and self.store.manners.removes_late():
+            self.store.postpone(box, uids)
+        for uid in uids:
             box.drop(uid)
 
     def _box(self) -> _Box:

@@ -5,7 +5,8 @@ The theory. Two mailboxes, one message or two, two users, one executor, and an e
 whose connection is gone and which the server may execute all the same), and what only the running process knows (the
 phase being executed). From each state a few moves lead to others:
 
-* a user appends, removes or moves a message, or toggles a flag, on a side that this scenario gives to users;
+* a user appends or removes a message, moves it out and (at once or later) back, or toggles a flag, on a side that this
+  scenario gives to users;
 * the executor observes both sides and asks the planner, or takes one step of the protocol below;
 * the enemy crashes the process, cuts a connection, lets a listing break off, lets what is in the air land, reorders a
   phase (its order is free), or gives a mailbox a new UIDVALIDITY.
@@ -27,8 +28,10 @@ The protocol that is modelled is the engine's:
   in one commit. What was sent may land any time later, until `Settle`, after which nothing lands any more.
 * StoreFlags: intents durable (each replaces an older one for its link); effects. The agreement follows when the
   effect is seen. After a crash the process looks only once no STORE of its predecessor can take effect any more.
-* Remove: the effect. The agreement is dropped when both sides were seen to lack the message.
-* Record, Adopt, Forget, Abandon, Reset: one commit each; the next plan may be made on the same observation.
+* Remove: intents durable, for the whole phase; the effects, any of which may land later when the process dies. The
+  agreement is dropped when both sides were seen to lack the message, the intent with it, not by a new UIDVALIDITY of
+  the other side. (That an intent ends a day or two later in any case is left out.)
+* Record, Adopt, Relink, Forget, Abandon, Reset: one commit each; the next plan may be made on the same observation.
 
 `mistakes` holds what a designer might have done instead. Each must be caught, or the checker proves nothing.
 """

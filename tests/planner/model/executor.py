@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tests.planner.model.mistakes import Mistake, Mistakes, falsified, falsified_base, rewritten
+from tests.planner.model.mistakes import Mistake, Mistakes, disguised, falsified, falsified_base, rewritten
 from tests.planner.model.world import Answer, Box, Flight, Journal, Scenario, Tally, World, identity_of
 
 from mailtwin.model import Listing, Ref, Side, UidSet, make_flags
@@ -23,12 +23,15 @@ from mailtwin.planner import (
     Operation,
     Plan,
     Record,
+    Relink,
     Remove,
+    RemoveIntent,
     Reset,
     Settle,
     StoreFlags,
     StoreIntent,
     Unresolved,
+    ended_removals,
     plan_messages,
 )
 
@@ -38,7 +41,7 @@ Glimpse = tuple[Box, int | None]
 SETTLING_PLANS_MAX = 40
 """More plans than any of these worlds needs to come to rest."""
 
-COMMITS = (Record, Adopt, Forget, Abandon, Hold, Reset)
+COMMITS = (Record, Adopt, Relink, Forget, Abandon, Hold, Reset)
 """What touches no mailbox: the next plan may be made on the same observation."""
 
 
@@ -61,7 +64,7 @@ class Executor:
             yield "plans again", self._planned(world, left, right)
             return
         for name, left, right in self._glimpses(world):
-            planned = self._planned(self._fenced(world), left, right)
+            planned = self._planned(self._tidied(self._fenced(world), left, right), left, right)
             if planned.queue:
                 yield f"observes{name} and plans {_names(planned.queue)}", planned
 
@@ -79,6 +82,15 @@ class Executor:
         if Mistake.NO_FENCE in self.mistakes:
             return world
         return world._replace(flights=tuple(f for f in world.flights if f.store is None))
+
+    def _tidied(self, world: World, left: Glimpse, right: Glimpse) -> World:
+        """The same world without the removals that say nothing any more; nothing here is so old that it cannot land."""
+        journal = world.journal
+        if not journal.removals:
+            return world
+        base = Base([Link(*link) for link in journal.links], copies=journal.copies, removals=journal.removals)
+        ended = ended_removals(base, (self._listing(Side.LEFT, left), self._listing(Side.RIGHT, right)), -1.0)
+        return world.with_intents(removals=[each for each in journal.removals if each not in ended])
 
     def _planned(self, world: World, left: Glimpse, right: Glimpse) -> World:
         phase = self.plan(world.journal, left, right).first_phase()
@@ -100,9 +112,14 @@ class Executor:
         full = (self._listing(Side.LEFT, left), self._listing(Side.RIGHT, right))
         links = [Link(*link) for link in journal.links]
         asked: tuple[set[Ref], set[Ref]] = (set(), set())
-        for _ in range(3):
+        validities, copies, stores = journal.validities, journal.copies, journal.stores
+        base = Base(links, *validities, copies, stores, journal.stragglers, journal.removals)
+        full = (
+            disguised(self.mistakes, base, Side.LEFT, full[Side.LEFT]),
+            disguised(self.mistakes, base, Side.RIGHT, full[Side.RIGHT]),
+        )
+        for _ in range(4):
             seen = (_asked(full[Side.LEFT], asked[Side.LEFT]), _asked(full[Side.RIGHT], asked[Side.RIGHT]))
-            base = Base(links, *journal.validities, journal.copies, journal.stores, journal.stragglers)
             base = falsified_base(self.mistakes, base, seen)
             plan = plan_messages(base, *seen, self.scenario.policy)
             requests = [op for op in plan.first_phase() if isinstance(op, Identify)]
@@ -146,7 +163,10 @@ class Executor:
             case StoreFlags():
                 begun = bool(rest.queue) and isinstance(rest.queue[0], StoreFlags)
                 yield "stores flags", self.effect(rest._replace(begun=begun), self._store_flight(operation))
+            case Remove() if not world.begun:
+                yield "writes remove intents", self._begin_removals(world)
             case Remove(side, ref):
+                rest = rest._replace(begun=bool(rest.queue))
                 if Mistake.COMMIT_FIRST in self.mistakes and operation.link is not None:
                     rest = self._commit(rest, Forget(operation.link, operation.why))
                 yield "removes", self.effect(rest, Flight(side, remove=ref))
@@ -162,7 +182,7 @@ class Executor:
         ]
         if world.begun:
             flights.extend(self._store_flight(op) for op in world.queue if isinstance(op, StoreFlags))
-        flights.extend(Flight(op.side, remove=op.ref) for op in world.queue[:1] if isinstance(op, Remove))
+            flights.extend(Flight(op.side, remove=op.ref) for op in world.queue if isinstance(op, Remove))
         return world.with_flights(added=flights).powered_off()
 
     def effect(self, world: World, flight: Flight) -> World:
@@ -269,6 +289,19 @@ class Executor:
             stores = []
         return world.with_links(links).with_intents(stores=stores)._replace(begun=True)
 
+    # --- removals ---------------------------------------------------------------------------------------------------
+
+    def _begin_removals(self, world: World) -> World:
+        """An intent for every removal of the phase, in the numbering that it was planned in."""
+        begun = [
+            RemoveIntent(op.side, op.ref, world.journal.validities[op.side])
+            for op in world.queue
+            if isinstance(op, Remove)
+        ]
+        if Mistake.NO_REMOVE_INTENT in self.mistakes:
+            begun = []
+        return world.with_intents(removals=[*world.journal.removals, *begun])._replace(begun=True)
+
     # --- commits ----------------------------------------------------------------------------------------------------
 
     def _commit(self, world: World, operation: Operation) -> World:
@@ -281,6 +314,12 @@ class Executor:
             case Adopt(left, right, flags, intent=intent):
                 links[left, right] = flags
                 return world.with_links(links).without_copy(intent)
+            case Relink(link, intent=intent) if (link.left, link.right) in links:
+                new = operation.renewed
+                links[new.left, new.right] = links.pop((link.left, link.right))
+                moved = [] if intent is None else [replace(intent, left=new.left, right=new.right)]
+                after = world.with_links(links).without_stores(link.left, link.right)
+                return after.with_intents(stores=[*after.journal.stores, *moved])
             case Forget(link):
                 links.pop((link.left, link.right), None)
                 return world.with_links(links).without_stores(link.left, link.right)
@@ -298,7 +337,9 @@ class Executor:
             case Reset():
                 assert world.grounds is not None
                 left, right = (str(box.validity) for box, _ in world.grounds)
-                journal = Journal(validities=(left, right), stragglers=world.journal.stragglers)
+                outlive = world.journal._replace(links=(), copies=(), stores=(), validities=(left, right))
+                forgets = Mistake.RESET_FORGETS_REMOVALS in self.mistakes
+                journal = outlive._replace(removals=()) if forgets else outlive
                 return world._replace(journal=journal)
             case _:
                 return world
@@ -314,7 +355,8 @@ class Executor:
             if len(passed) > SETTLING_PLANS_MAX:
                 self._settled[passed[0]] = None
                 break
-            rest = self._planned(rest, (rest.boxes[0], None), (rest.boxes[1], None))
+            seen = (rest.boxes[0], None), (rest.boxes[1], None)
+            rest = self._planned(self._tidied(rest, *seen), *seen)
             if not rest.queue:
                 self._settled[passed[-1]] = (rest.boxes, rest.journal)
             while rest.queue or rest.batch:

@@ -38,7 +38,7 @@ def explore(scenario: Scenario, mistakes: Mistakes = frozenset(), *, states_max:
         world = waiting.popleft()
         settled = executor.settle(world)
         unresolved = executor.unresolved(settled) if settled is not None else ()
-        wrong = chain(violations_now(world), violations_settled(scenario, settled, unresolved))
+        wrong = chain(violations_now(scenario, world), violations_settled(scenario, settled, unresolved))
         found = next(wrong, "")
         if found:
             return Outcome(found, _story(came_from, world), len(came_from))

@@ -50,6 +50,12 @@ class Mistake(Enum):
     """While an intent waits for a full listing, what may be its copy is taken for new mail."""
     FORGET_STRAGGLERS = auto()
     """A copy that was waited for and given up is forgotten, as if it could not arrive any more."""
+    COPY_RETURNED = auto()
+    """A message that went and came back is new mail, and its former twin one that was removed on the other side."""
+    NO_REMOVE_INTENT = auto()
+    """Messages are removed without an intent; what our removal took away is taken for a person's wish."""
+    RESET_FORGETS_REMOVALS = auto()
+    """A new UIDVALIDITY on one side forgets the removals that were begun on the other one."""
 
 
 Mistakes = frozenset[Mistake]
@@ -73,6 +79,16 @@ def falsified(mistakes: Mistakes, side: Side, listing: Listing) -> Listing:
         own = {ref: replace(each, headers=f"{side.label} {ref}") for ref, each in listing.identities.items()}
         listing = replace(listing, identities=own)
     return listing
+
+
+def disguised(mistakes: Mistakes, base: Base, side: Side, listing: Listing) -> Listing:
+    """The listing as a planner with these mistakes would compare it with what was seen on the other side."""
+    if Mistake.COPY_RETURNED not in mistakes:
+        return listing
+    linked = {link.ref(side) for link in base.links}
+    known = listing.identities.items()
+    own = {ref: replace(who, headers=f"linked {who.headers}") if ref in linked else who for ref, who in known}
+    return replace(listing, identities=own)
 
 
 def falsified_base(mistakes: Mistakes, base: Base, seen: tuple[Listing, Listing]) -> Base:

@@ -13,16 +13,21 @@ from tests.planner.model.explorer import explore
 from tests.planner.model.mistakes import Mistake
 from tests.planner.model.world import Budget, F, G, Scenario
 
-from mailtwin.model import Side, make_flags
+from mailtwin.model import NO_FLAGS, Side, make_flags
 from mailtwin.planner import Direction, Policy, Removals
 
 DEEP = os.environ.get("MAILTWIN_MODEL") == "deep"
-LEFT, RIGHT = (Side.LEFT,), (Side.RIGHT,)
+LEFT, RIGHT, BOTH = (Side.LEFT,), (Side.RIGHT,), tuple(Side)
 BOTH_FLAGS = make_flags(F | G)
 ONE_WAY = Policy(direction=Direction.LEFT_TO_RIGHT)
 
 ONLY_FLAGS = Scenario(Budget(), may_append=False, may_remove=False, linked=True, start=("a", "a"))
 """One message, in step, and users who do nothing but toggle its flags."""
+
+MOVED = Scenario(
+    Budget(), may_append=False, may_remove=False, toggles=(NO_FLAGS, NO_FLAGS), linked=True, start=("a", "a")
+)
+"""One message, in step, and users who do nothing but move it."""
 
 TWINS = Scenario(Budget(), identities="a", start=("aa", ""))
 """Every message is the same as every other."""
@@ -95,8 +100,89 @@ SOUND = {
         Budget(acts=2, crashes=1, cuts=1),
     ),
     "messages move out and back": (
-        Scenario(Budget(acts=2, crashes=1, cuts=1), may_move=True, may_append=False),
+        Scenario(Budget(acts=2, crashes=1, cuts=1), movers=BOTH, may_append=False),
         Budget(acts=3, crashes=1, cuts=1),
+    ),
+    "messages move out and back, a new UIDVALIDITY": (
+        Scenario(Budget(acts=2, crashes=1, renumberings=1), movers=BOTH, may_append=False, may_remove=False),
+        Budget(acts=3, crashes=1, cuts=1, renumberings=1),
+    ),
+    "messages move out and back, one of two users; a flag for each": (
+        replace(ONLY_FLAGS, budget=Budget(acts=3, crashes=1), movers=RIGHT, split=True, toggles=(F, G)),
+        Budget(acts=4, crashes=1),
+    ),
+    "equal messages move out and back": (
+        replace(
+            TWINS,
+            budget=Budget(acts=2, crashes=1),
+            movers=BOTH,
+            may_append=False,
+            linked=True,
+            start=("aa", "aa"),
+        ),
+        Budget(acts=3, crashes=1),
+    ),
+    "equal messages move out and back while others are copied": (
+        replace(
+            TWINS,
+            budget=Budget(acts=2, crashes=1, cuts=1),
+            toggles=(NO_FLAGS, NO_FLAGS),
+            movers=BOTH,
+            may_remove=False,
+            linked=True,
+            start=("a", "a"),
+        ),
+        Budget(acts=3, crashes=1, cuts=1),
+    ),
+    "equal messages, some on their way, move out and later back": (
+        replace(
+            TWINS,
+            budget=Budget(acts=2, crashes=1),
+            toggles=(NO_FLAGS, NO_FLAGS),
+            drawers=BOTH,
+            may_append=False,
+        ),
+        Budget(acts=3, crashes=1),
+    ),
+    "messages move out and later back": (
+        replace(MOVED, budget=Budget(acts=3, crashes=1), drawers=BOTH, may_remove=True, toggles=(F, F)),
+        Budget(acts=4, crashes=2),
+    ),
+    "messages move out and later back, a new UIDVALIDITY": (
+        replace(MOVED, budget=Budget(acts=2, crashes=1, cuts=1, renumberings=1), movers=BOTH, drawers=BOTH),
+        Budget(acts=3, crashes=2, renumberings=1),
+    ),
+    "messages move out and later back under their old names": (
+        replace(
+            MOVED, budget=Budget(acts=3, crashes=1), drawers=BOTH, named=True, may_remove=True, toggles=(F, F)
+        ),
+        Budget(acts=4, crashes=2),
+    ),
+    "messages move out and back, one-way, no UIDs told": (
+        Scenario(
+            Budget(acts=2, crashes=1, cuts=1),
+            movers=BOTH,
+            may_append=False,
+            policy=ONE_WAY,
+            tells_uid=False,
+        ),
+        Budget(acts=3, crashes=1, cuts=1),
+    ),
+    "messages move out and back, a Maildir on the right": (
+        Scenario(Budget(acts=2, crashes=1), movers=BOTH, named=True),
+        Budget(acts=3, crashes=1),
+    ),
+    "messages move out and back, removals are not passed on": (
+        Scenario(Budget(acts=2, crashes=1), movers=BOTH, policy=Policy(removals=Removals.KEEP)),
+        Budget(acts=3, crashes=1),
+    ),
+    "messages move out and back, removals are undone": (
+        Scenario(Budget(acts=2, crashes=1), movers=BOTH, policy=Policy(removals=Removals.RESTORE)),
+        Budget(acts=3, crashes=1),
+    ),
+    "messages move out and back, changes of flags beat removals": (
+        Scenario(Budget(acts=2, crashes=1), movers=BOTH, policy=Policy(flag_change_beats_removal=True)),
+        Budget(acts=3, crashes=1),
     ),
     "copies that were waited for land all the same": (
         Scenario(Budget(acts=2, crashes=1, lates=1), users=LEFT),
@@ -178,6 +264,11 @@ CAUGHT = {
     Mistake.NO_FENCE: replace(ONLY_FLAGS, budget=Budget(acts=2, crashes=1), users=LEFT),
     Mistake.RESET_IN_FLIGHT: Scenario(Budget(cuts=1, renumberings=1)),
     Mistake.FORGET_STRAGGLERS: Scenario(Budget(cuts=1, lates=1)),
+    Mistake.COPY_RETURNED: Scenario(Budget(acts=1), movers=RIGHT, may_append=False, may_remove=False),
+    Mistake.NO_REMOVE_INTENT: replace(MOVED, budget=Budget(acts=2, crashes=1), drawers=LEFT),
+    Mistake.RESET_FORGETS_REMOVALS: replace(
+        MOVED, budget=Budget(acts=2, crashes=1, renumberings=1), drawers=LEFT
+    ),
     Mistake.FRESH_IN_WINDOW: Scenario(Budget(acts=1, crashes=1), partial=True),
 }
 """The smallest world in which each mistake does harm."""

@@ -10,7 +10,16 @@ from typing import NamedTuple
 
 from mailtwin.model import NO_FLAGS, Flags, Identity, Ref, Side, Vocabulary, make_flags
 from mailtwin.model.flags import EVERYTHING
-from mailtwin.planner import CopyIntent, Direction, Operation, Policy, StoreIntent, Straggler, Verdict
+from mailtwin.planner import (
+    CopyIntent,
+    Direction,
+    Operation,
+    Policy,
+    RemoveIntent,
+    StoreIntent,
+    Straggler,
+    Verdict,
+)
 
 F = make_flags(["\\Flagged"])
 G = make_flags(["\\Seen"])
@@ -55,6 +64,7 @@ class Journal(NamedTuple):
     copies: tuple[CopyIntent, ...] = ()
     stores: tuple[StoreIntent, ...] = ()
     stragglers: tuple[Straggler, ...] = ()
+    removals: tuple[RemoveIntent, ...] = ()
     validities: tuple[str, str] = ("1", "1")
 
 
@@ -91,23 +101,29 @@ class Budget(NamedTuple):
 
 class Tally(NamedTuple):
     """How often users placed an identity on each side, and removed it: anywhere, and where they had placed it.
-    `late`: how often a copy landed on each side that nobody expected any more; there may be one too many for each."""
+    `late`: how often a copy landed on each side that nobody expected any more; there may be one too many for each.
+    `moved`: how often users moved it out on each side, which makes it neither more nor fewer once it is back.
+    `shared`: how many of those that were placed on both sides are one message, in step from the beginning."""
 
     identity: str
     placed: tuple[int, int] = (0, 0)
     removed: int = 0
     taken_back: int = 0
     late: tuple[int, int] = (0, 0)
+    moved: tuple[int, int] = (0, 0)
+    shared: int = 0
 
 
 class World(NamedTuple):
-    """Everything. `queue`, `batch`, `answers`, `begun`, `grounds`, `floors` are lost in a crash."""
+    """Everything. `away`: what users moved out and may move back. `queue`, `batch`, `answers`, `begun`, `grounds`,
+    `floors` are lost in a crash."""
 
     boxes: tuple[Box, Box]
     journal: Journal
     budget: Budget
     tallies: tuple[Tally, ...]
     wanted: Flags = NO_FLAGS
+    away: tuple[tuple[Side, Mail], ...] = ()
     flights: tuple[Flight, ...] = ()
     queue: tuple[Operation, ...] = ()
     batch: tuple[CopyIntent, ...] = ()
@@ -145,6 +161,7 @@ class World(NamedTuple):
         copies: Iterable[CopyIntent] | None = None,
         stores: Iterable[StoreIntent] | None = None,
         stragglers: Iterable[Straggler] | None = None,
+        removals: Iterable[RemoveIntent] | None = None,
     ) -> World:
         """The same world with these intents instead."""
         journal = self.journal
@@ -154,6 +171,8 @@ class World(NamedTuple):
             journal = journal._replace(stores=tuple(stores))
         if stragglers is not None:
             journal = journal._replace(stragglers=tuple(sorted(stragglers, key=repr)))
+        if removals is not None:
+            journal = journal._replace(removals=tuple(sorted(set(removals), key=repr)))
         return self._replace(journal=journal)
 
     def with_straggler(self, old: Straggler | None, new: Straggler | None) -> World:
@@ -193,8 +212,11 @@ class Scenario:
     """The bounds of one exploration, and who may do what.
 
     `users`: the sides on which there is a user; `toggles`: the flags that each side's user toggles; `may_append` and
-    the like: what users do besides. `identities`: the identity of each next message that a user appends. `named`: the
-    right side is a Maildir, whose new names are known beforehand. `tells_uid`: servers answer APPEND with the UID.
+    the like: what users do besides; `movers`: the sides on which users move messages out and back, so that the same
+    message has another ref; `drawers`: the sides on which that takes two acts, and anything may happen in between.
+    In a Maildir such a message has its old name again, as if `mv` had moved the file.
+    `identities`: the identity of each next message that a user appends. `named`: the right side is a Maildir, whose
+    new names are known beforehand. `tells_uid`: servers answer APPEND with the UID.
     `right_deaf_to`: the flags that the right side cannot hold, as long as it has not learnt to.
     `batch_max`: how many copies are begun together.
     `partial`: listings may break off. `split`: each user has a flag of their own, and the last word about it stands.
@@ -205,7 +227,8 @@ class Scenario:
     toggles: tuple[Flags, Flags] = (F, F)
     may_append: bool = True
     may_remove: bool = True
-    may_move: bool = False
+    movers: tuple[Side, ...] = ()
+    drawers: tuple[Side, ...] = ()
     identities: str = "bcdefgh"
     named: bool = False
     tells_uid: bool = True
@@ -226,7 +249,8 @@ class Scenario:
         if self.linked:
             pairs = zip(world.boxes[Side.LEFT].mails, world.boxes[Side.RIGHT].mails, strict=True)
             links = tuple((left.ref, right.ref, NO_FLAGS) for left, right in pairs)
-            world = world._replace(journal=world.journal._replace(links=links))
+            tallies = tuple(tally._replace(shared=tally.placed[0]) for tally in world.tallies)
+            world = world._replace(journal=world.journal._replace(links=links), tallies=tallies)
         return world
 
     def names(self, side: Side) -> bool:
@@ -262,6 +286,9 @@ def user_moves(scenario: Scenario, world: World) -> Iterator[tuple[str, World]]:
             count = sum(map(sum, (tally.placed for tally in world.tallies)))
             identity = scenario.identities[min(count, len(scenario.identities)) - 1] if count else "a"
             yield f"{side.label} user appends {identity}", _placed(scenario, after, side, identity, NO_FLAGS)
+    for index, (side, mail) in enumerate(world.away):
+        rest = after._replace(away=world.away[:index] + world.away[index + 1 :])
+        yield f"{side.label} user moves back {mail.identity}", _back(scenario, rest, side, mail)
     for straggler in world.journal.stragglers:
         yield from _decisions(scenario, after, straggler)
 
@@ -276,13 +303,16 @@ def _decisions(scenario: Scenario, world: World, straggler: Straggler) -> Iterat
     ):
         return
     identity = straggler.identity.headers
-    unwanted = replace(straggler, verdict=Verdict.REMOVE)
-    yield f"a person does not want {straggler.found}", world.with_straggler(straggler, unwanted)
-    if side not in scenario.users:
-        return
-    kept = _counted(world.tallies, identity, side, placed=1)
+    unwanted = world.with_straggler(straggler, replace(straggler, verdict=Verdict.REMOVE))
     wanted = world.with_straggler(straggler, replace(straggler, verdict=Verdict.KEEP))
-    yield f"a person keeps {straggler.found}", wanted._replace(tallies=kept)
+    if any(tally.identity == identity and any(tally.moved) for tally in world.tallies):
+        # It may be what a user moved: then it is that user's message which is removed, and keeping it adds none.
+        unwanted = unwanted._replace(tallies=_counted(world.tallies, identity, side, removed=1))
+    else:
+        wanted = wanted._replace(tallies=_counted(world.tallies, identity, side, placed=1))
+    yield f"a person does not want {straggler.found}", unwanted
+    if side in scenario.users:
+        yield f"a person keeps {straggler.found}", wanted
 
 
 def _moves_of(scenario: Scenario, world: World, side: Side, mail: Mail) -> Iterator[tuple[str, World]]:
@@ -291,32 +321,53 @@ def _moves_of(scenario: Scenario, world: World, side: Side, mail: Mail) -> Itera
         toggled = box.with_flags(mail.ref, make_flags(mail.flags ^ {flag}))
         yield f"toggles {flag} of", world.with_box(side, toggled)._replace(wanted=world.wanted ^ {flag})
     gone = world.with_box(side, box.without(mail.ref))
-    gone = gone._replace(tallies=_counted(world.tallies, mail.identity, side, removed=1))
     if scenario.may_remove:
-        yield "removes", gone
-    if scenario.may_move:
-        yield "moves out and back", _placed(scenario, gone, side, mail.identity, mail.flags)
+        yield "removes", gone._replace(tallies=_counted(world.tallies, mail.identity, side, removed=1))
+    moved = gone._replace(tallies=_counted(world.tallies, mail.identity, side, moved=1))
+    if side in scenario.movers:
+        yield "moves out and back", _arrived(scenario, moved, side, mail.identity, mail.flags)
+    if side in scenario.drawers:
+        yield "moves out", moved._replace(away=tuple(sorted((*world.away, (side, mail)), key=repr)))
+
+
+def _back(scenario: Scenario, world: World, side: Side, mail: Mail) -> World:
+    ref = mail.ref if scenario.names(side) else None
+    return world.place(side, mail.identity, mail.flags, ref)
 
 
 def _placed(scenario: Scenario, world: World, side: Side, identity: str, flags: Flags) -> World:
+    tallies = _counted(world.tallies, identity, side, placed=1)
+    return _arrived(scenario, world, side, identity, flags)._replace(tallies=tallies)
+
+
+def _arrived(scenario: Scenario, world: World, side: Side, identity: str, flags: Flags) -> World:
     ref = None
     if scenario.names(side):
         box = world.boxes[side]
         ref = f"user.{box.next}"
         world = world.with_box(side, box._replace(next=box.next + 1))
-    world = world.place(side, identity, flags, ref)
-    return world._replace(tallies=_counted(world.tallies, identity, side, placed=1))
+    return world.place(side, identity, flags, ref)
 
 
 def _counted(
-    tallies: tuple[Tally, ...], identity: str, side: Side, *, placed: int = 0, removed: int = 0
+    tallies: tuple[Tally, ...],
+    identity: str,
+    side: Side,
+    *,
+    placed: int = 0,
+    removed: int = 0,
+    moved: int = 0,
 ) -> tuple[Tally, ...]:
     by_name = {tally.identity: tally for tally in tallies}
     old = by_name.get(identity, Tally(identity))
     left, right = old.placed
+    moved_left, moved_right = old.moved
     counts = (left + placed, right) if side is Side.LEFT else (left, right + placed)
     own = bool(removed and old.placed[side])
     by_name[identity] = old._replace(
-        placed=counts, removed=old.removed + removed, taken_back=old.taken_back + own
+        placed=counts,
+        removed=old.removed + removed,
+        taken_back=old.taken_back + own,
+        moved=(moved_left + moved, moved_right) if side is Side.LEFT else (moved_left, moved_right + moved),
     )
     return tuple(by_name[name] for name in sorted(by_name))
