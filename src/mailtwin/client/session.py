@@ -40,6 +40,7 @@ from mailtwin.imap.commands import Command, Id, Idle, Logout, Noop, Select, Star
 from mailtwin.imap.encode import Name, name_bytes, name_text
 from mailtwin.imap.quirks import is_id_wanted, takes_one_at_a_time
 from mailtwin.imap.responses import Continuation, Status
+from mailtwin.model.traffic import Traffic
 
 Answer: TypeAlias = "Taken | LiteralStart | LiteralChunk | Result"
 
@@ -154,6 +155,11 @@ class Session:
     def has(self, capability: str) -> bool:
         """Whether the server announces `capability` now."""
         return self.state.has(capability)
+
+    @property
+    def traffic(self) -> Traffic:
+        """How many bytes this connection carried so far, as they went over it: compressed ones where they are."""
+        return self._wire.traffic
 
     def line(self) -> Line:
         """The connection, as far as a login has to know it."""
