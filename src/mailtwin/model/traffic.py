@@ -63,3 +63,11 @@ class DailyLimits:
 
 
 NO_LIMITS: Final = DailyLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What was used in a stretch of time that ends at `ends_s`: it counts until a day after that."""
+
+    ends_s: float
+    traffic: Traffic
