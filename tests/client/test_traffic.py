@@ -6,7 +6,7 @@ import zlib
 from contextlib import aclosing
 from dataclasses import replace
 
-from tests.client.scripted import Hear, greeting, scripted
+from tests.client.scripted import Hear, Step, greeting, scripted
 
 from mailtwin.client import Credentials, Session, Timeouts
 from mailtwin.imap import commands as c
@@ -43,7 +43,7 @@ async def test_what_is_compressed_counts_as_it_travels(credentials: Credentials,
     question = ours.compress(b"A2 NOOP\r\n") + ours.flush(zlib.Z_SYNC_FLUSH)
     head = greeting("COMPRESS=DEFLATE")
     agreed = b"A1 OK go\r\n"
-    script = [head, "A1 COMPRESS DEFLATE", agreed, Hear(question), squeezed]
+    script: list[Step] = [head, "A1 COMPRESS DEFLATE", agreed, Hear(question), squeezed]
     async with scripted(script) as endpoint:
         session = await Session.open(replace(endpoint, compress=True), credentials, timeouts=timeouts)
         await session.run(c.Noop())

@@ -436,6 +436,11 @@ class Store(ABC):
         """The bytes that all connections of this store carried so far, those that ended included."""
         return NO_TRAFFIC
 
+    @property
+    def is_throttled(self) -> bool:
+        """Whether the provider asked for a pause since the last attempt to connect."""
+        return False
+
     def known_limits(self) -> DailyLimits:
         """What is known of the daily limits of the connected store's provider."""
         return NO_LIMITS

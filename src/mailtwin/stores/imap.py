@@ -12,7 +12,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from mailtwin.client import Credentials, Place, Result, Session
-from mailtwin.errors import CommandRefusedError, MailboxError, UnreachableError
+from mailtwin.errors import CommandRefusedError, MailboxError, ThrottledError, UnreachableError
 from mailtwin.imap import LiteralChunk, LiteralStart, responses
 from mailtwin.imap import commands as c
 from mailtwin.imap.commands import Taken
@@ -57,6 +57,7 @@ class ImapStore(Store):
         self.account = f"{user}@{host}" + ("" if endpoint.port in STANDARD_PORTS else f":{endpoint.port}")
         self.daily_limits = daily_limits
         self._ended = NO_TRAFFIC
+        self._is_refused_for_now = False
         self._endpoint = endpoint
         self._credentials = credentials
         self._session: Session | None = None
@@ -73,7 +74,12 @@ class ImapStore(Store):
     async def connect(self, *, create: bool) -> None:  # noqa: ARG002 - a Maildir's
         """Logs in. `create` means nothing here: an account exists or not."""
         assert self._session is None
-        self._session = await Session.open(self._endpoint, self._credentials())
+        self._is_refused_for_now = False
+        try:
+            self._session = await Session.open(self._endpoint, self._credentials())
+        except ThrottledError:
+            self._is_refused_for_now = True
+            raise
         self._namespace = None
 
     async def reconnect(self) -> None:
@@ -94,6 +100,11 @@ class ImapStore(Store):
     def traffic(self) -> Traffic:
         """The bytes of all sessions, as they went over the connections. A login that failed is not counted."""
         return self._ended if self._session is None else self._ended + self._session.traffic
+
+    @property
+    def is_throttled(self) -> bool:
+        """In the session, or instead of one."""
+        return self._is_refused_for_now or (self._session is not None and self._session.is_throttled)
 
     def known_limits(self) -> DailyLimits:
         """By what the server announces."""
