@@ -130,6 +130,7 @@ class PairProof:
         twins = sorted(names[Side.LEFT] & names[Side.RIGHT] & selected)
         waiting = undecided(self.state) if self.state is not None else []
         for index, name in enumerate(twins, 1):
+            self.pair.meter.require()
             self.report(MailboxStarted(name, index, len(twins)))
             await self._compare(name, [one for one in waiting if one.mailbox == name])
         excluded = len(everywhere) - len(selected)
