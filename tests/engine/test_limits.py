@@ -14,6 +14,7 @@ import pytest
 
 from mailtwin.client import Credentials, Endpoint, Secret
 from mailtwin.engine import Pair, sync
+from mailtwin.engine.findings import Verification
 from mailtwin.engine.metering import Meter
 from mailtwin.engine.report import (
     Event,
@@ -25,7 +26,7 @@ from mailtwin.engine.report import (
     ignore_events,
 )
 from mailtwin.engine.sync import PAUSE_S_MAX, REST_S, THROTTLED_S
-from mailtwin.engine.verify import compare_stores
+from mailtwin.engine.verify import compare_stores, verify
 from mailtwin.errors import ExitCode, LimitError, LoginError, MailtwinError, ThrottledError
 from mailtwin.model import MailboxName
 from mailtwin.model.traffic import DAY_S, NO_LIMITS, DailyLimits, Traffic, Way
@@ -151,6 +152,22 @@ class World:
                 finally:
                     assert state.check() == []
 
+    async def prove(self, left: Served, right: Served) -> Verification:
+        """A verification, as a program of its own would make it."""
+        with self.ledger() as ledger:
+            stores = (left.store(), right.store())
+            pair = Pair(
+                *stores,
+                select=MailboxName.parse("INBOX").__eq__,
+                sleep=self.sleep,
+                now=lambda: self.now,
+                meter=Meter(ledger, stores),
+            )
+            one, two = (store.address for store in stores)
+            path = self.directory / f"{left.server.port}-{right.server.port}.db"
+            with State.open(path, left=one, right=two, now=lambda: self.now) as state:
+                return await verify(pair, state)
+
     def used(self, served: Served, way: Way) -> int:
         """What the ledger says was used of the account in the last day."""
         with self.ledger() as ledger:
@@ -209,7 +226,7 @@ async def test_three_days(world: World) -> None:
             assert report.is_news
             waiting, standing = [problem.error.message for problem in report.problems]
             assert waiting.startswith(f"{30 - told[-1]} messages wait (")
-            assert "KiB" in standing or "MiB downloaded in the last 24 hours, of 0.3 MiB" in standing
+            assert "MiB downloaded in the last 24 hours, of 0.3 MiB; " in standing
             moment = goes_on(report)
             assert world.now + 23 * HOUR_S < moment <= world.now + 25 * HOUR_S
             await an_early_run_does_next_to_nothing(world, left, right)
@@ -394,6 +411,30 @@ def dying(charge: Callable[..., None], is_dead: Callable[[], bool]) -> Callable[
             charge(self, *arguments)
 
     return charging
+
+
+async def test_verification_ends_where_the_day_does_and_goes_on_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailtwin.engine.metering.PORTION_BYTES_MAX", 40_000)
+    async with world.serve(down=0) as left, world.serve() as right:
+        left.fill(range(30))
+        assert (await world.run(left, right)).in_step
+        world.now += 2 * DAY_S
+        left.limits = DailyLimits(down=300_000)
+        proved = None
+        for _ in range(4):
+            try:
+                proved = await world.prove(left, right)
+                break
+            except LimitError:
+                assert 280_000 < world.used(left, Way.DOWN) < 300_000 + 40_000 + 2 * MESSAGE_BYTES
+                with pytest.raises(LimitError):
+                    await world.prove(left, right)
+                world.now += DAY_S + HOUR_S
+        assert proved is not None
+        assert proved.identical
+        assert 0 < proved.read <= 40, "what was read on a day before is not read again"
 
 
 # --- what providers say themselves -----------------------------------------------------------------------------------

@@ -37,10 +37,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Meter:
-    """The meter of one pair. `stores` are its two, `now` is the machine's clock.
-
-    Methods raise what `Ledger` raises.
-    """
+    """The meter of one pair; `stores` are its left and its right one. Methods raise what `Ledger` raises."""
 
     ledger: Ledger | None = None
     stores: tuple[Store, ...] = ()
@@ -89,9 +86,9 @@ class Meter:
         for ledger, store in self._counted():
             if store.is_throttled:
                 ledger.rest(store.account, for_s, error.message)
-                until = ledger.account(store.account)
-                assert until.rest is not None
-                when = moment(until.on_the_clock(until.rest.until_s))
+                record = ledger.account(store.account)
+                assert record.rest is not None
+                when = moment(record.on_the_clock(record.rest.until_s))
                 error.hint = f"no run logs in before {when}, unless with `mailtwin sync --retry`"
 
     # --- using -------------------------------------------------------------------------------------------------------
@@ -106,9 +103,12 @@ class Meter:
                 ledger.charge(name, used, ahead=expected)
                 self._charged[name], self._ahead[name] = total, expected
 
+    def _limits_anything(self) -> bool:
+        return any(use.limits.of(way) is not None for use in self.uses() for way in Way)
+
     def require(self) -> None:
         """Raises LimitError when an account has used so much that even looking is too much."""
-        if not any(use.limits.of(way) is not None for use in self.uses() for way in Way):
+        if not self._limits_anything():
             return
         self.charge()
         for use in self.uses():
@@ -159,6 +159,28 @@ class Meter:
             yield [item for position, item in enumerate(waiting) if position in taken]
             waiting = [item for position, item in enumerate(waiting) if position not in taken]
         self.charge()
+
+    def slices(self, refs: Sequence[Ref], looks: Mapping[Ref, Look]) -> Iterator[Sequence[Ref]]:
+        """Messages to be read, not copied: in one where nothing is limited, else in portions as long as a day lasts.
+
+        Raises LimitError then.
+        """
+        if not self._limits_anything():
+            yield refs
+            return
+        sizes = sizes_of(refs, looks)
+        rest = list(refs)
+        while rest:
+            self.require()
+            taken = choose(
+                [sizes[ref] for ref in rest],
+                None,
+                None,
+                messages_max=PORTION_MESSAGES_MAX,
+                bytes_max=PORTION_BYTES_MAX,
+            ).taken
+            yield rest[: len(taken)]
+            rest = rest[len(taken) :]
 
     # --- what waits --------------------------------------------------------------------------------------------------
 
