@@ -140,6 +140,21 @@ class ThrottledError(MailtwinError):
         self.pause_s = pause_s
 
 
+class LimitError(MailtwinError):
+    """An account has used what its provider allows, or a person, or its provider asked for a rest: not now.
+
+    `until`: when it goes on, in seconds since 1970; None: this error does not tell it.
+    """
+
+    scope = Scope.PAIR
+    retry = Retry.LATER
+    exit_code = ExitCode.UNREACHABLE
+
+    def __init__(self, message: str, *, until: float | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.until = until
+
+
 class CommandRefusedError(MailtwinError):
     """The server answered NO or BAD to a command that had to succeed."""
 

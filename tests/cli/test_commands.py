@@ -110,10 +110,14 @@ async def test_status(program: Program) -> None:
         await program.run("sync", *pair)
     after = await program.run("status", *pair)
     assert (before.code, after.code) == (ExitCode.OK, ExitCode.OK)
-    title, state, mailboxes, head, run = after.out.splitlines()
+    title, state, mailboxes, down, up, head, run = after.out.splitlines()
     assert title == f"{address} <-> maildir:{program.home}/Mail"
     assert Path(state.removeprefix("state: ")).is_relative_to(program.home / "state" / "mailtwin")
     assert mailboxes == "3 mailboxes, 12 messages in agreement"
+    me = address.removeprefix("imap://").removesuffix("/")
+    assert down.startswith(f"account: {me}: ")
+    assert down.endswith(" MiB downloaded in the last 24 hours")
+    assert up.endswith(" MiB uploaded in the last 24 hours")
     assert head.split() == ["began", "run", "outcome", "done"]
     assert run.split("  ", 1)[1].startswith("1    sync  in step  12 copied to the right (")
 

@@ -11,17 +11,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mailtwin.cli import words
+from mailtwin.cli import jsonform, words
 from mailtwin.cli.jsonscreen import JsonScreen
 from mailtwin.cli.output import Lines, aligned, harmless
 from mailtwin.cli.past import Past
 from mailtwin.cli.screen import TextScreen
 from mailtwin.cli.status import PairStatus
 from mailtwin.cli.terminal import TerminalScreen, short
+from mailtwin.engine import metering
 from mailtwin.engine.approving import HeldBack
 from mailtwin.engine.explaining import Explanation
 from mailtwin.engine.findings import Alteration, Finding, Kind, Verification, VerifiedMailbox
 from mailtwin.engine.putback import Undone
+from mailtwin.engine.rationing import Use
 from mailtwin.engine.report import (
     CheckReport,
     Compared,
@@ -45,8 +47,9 @@ from mailtwin.engine.report import (
     Verifying,
 )
 from mailtwin.engine.resolving import Decision, Undecided
-from mailtwin.errors import GuardError, MessageError, UnreachableError
+from mailtwin.errors import GuardError, LimitError, MessageError, UnreachableError
 from mailtwin.model import INBOX, Identity, MailboxName, Side, make_flags
+from mailtwin.model.traffic import NO_LIMITS, DailyLimits, Slot, Traffic, Way
 from mailtwin.planner.operations import (
     Abandon,
     Adopt,
@@ -77,12 +80,15 @@ from mailtwin.planner.operations import (
     Verdict,
 )
 from mailtwin.state import (
+    AccountRecord,
     Digest,
     HeldRemovals,
     HistoryEntry,
     Kept,
+    LeftOver,
     MailboxRecord,
     Obstacle,
+    Rest,
     RunRecord,
     Uncopied,
 )
@@ -129,7 +135,19 @@ PROBLEMS = (
 )
 COUNTS = Counts(1, 2, 3, 4, 1, 6, 7, 5_000_000)
 RESULT = MailboxResult(INBOX, False, COUNTS)
-REPORT = RunReport((RESULT, MailboxResult(SENT, True, unchanged=True)), PROBLEMS)
+USE = Use(
+    AccountRecord(
+        "me@h",
+        1e9,
+        1e9,
+        NO_LIMITS,
+        (Slot(1e9 - 3600, Traffic(200 << 20, 5 << 10)),),
+        Rest(1e9 + 60, "it said so"),
+        (LeftOver("p", INBOX, Side.LEFT, "me@h", Way.DOWN, 1_234, 300 << 20, 10),),
+    ),
+    DailyLimits(down=200 << 20),
+)
+REPORT = RunReport((RESULT, MailboxResult(SENT, True, unchanged=True)), PROBLEMS, (USE,))
 EVENTS: tuple[Event, ...] = (
     Connected(Side.LEFT, "imaps://me@h/"),
     Listed(2, 1, PLAN.mailbox_operations[:1]),
@@ -211,6 +229,7 @@ STATUS = PairStatus(
         ),
     ),
     HELD,
+    (USE,),
 )  # fmt: skip
 
 
@@ -509,8 +528,37 @@ def test_status_as_text() -> None:
         ),
         "unresolved: INBOX: UID 23 of the right (<a@b>): an extra copy, which arrived late",
     ]
-    assert lines[12].endswith("  2    sync  running, or killed  not counted")
-    assert lines[13].endswith("  1    sync  in step             3 recognised on both sides")
+    soon, day = words.local_time(1e9 + 60), metering.moment(1e9 + 23 * 3600)
+    assert lines[11:14] == [
+        f"account: me@h is left alone until {soon}: it said so",
+        (
+            "account: me@h: 200 MiB downloaded in the last 24 hours, of 200 MiB; 1,234 messages wait (300 MiB); "
+            f"it goes on at {day}, and will be done by {metering.moment(1e9 + 47 * 3600)}"
+        ),
+        "account: me@h: 0.005 MiB uploaded in the last 24 hours",
+    ]
+    assert lines[15].endswith("  2    sync  running, or killed  not counted")
+    assert lines[16].endswith("  1    sync  in step             3 recognised on both sides")
+
+
+def test_accounts_in_json() -> None:
+    form = jsonform.account(USE)
+    assert form["downloaded"] == {
+        "bytes": 200 << 20,
+        "limit": 200 << 20,
+        "waiting": {"messages": 1_234, "bytes": 300 << 20},
+        "goes_on": 1e9 + 23 * 3600,
+        "done": 1e9 + 47 * 3600,
+    }
+    assert form["uploaded"] == {
+        "bytes": 5 << 10,
+        "limit": None,
+        "waiting": {"messages": 0, "bytes": 0},
+        "goes_on": None,
+        "done": None,
+    }
+    assert (form["rests_until"], form["rests_because"]) == (1e9 + 60, "it said so")
+    assert jsonform.error(LimitError("no", until=7.0))["until"] == 7.0
 
 
 def test_what_is_kept_as_text() -> None:

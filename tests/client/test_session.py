@@ -295,7 +295,7 @@ async def test_a_refusal_names_server_command_mailbox_and_reason(play: Play) -> 
     [
         (b"NO [THROTTLED] slow down", None),
         (b"BAD Request is throttled. Suggested Backoff Time: 300000 milliseconds", 300.0),
-        (b"NO [OVERQUOTA] Account exceeded command or bandwidth limits.", None),
+        (b"NO [OVERQUOTA] Account exceeded command or bandwidth limits.", 86400.0),
     ],
 )
 async def test_a_wish_to_pause_is_not_a_refusal(line: bytes, pause_s: float | None, play: Play) -> None:

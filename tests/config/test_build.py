@@ -11,9 +11,10 @@ from mailtwin.client import Place, Tunnel
 from mailtwin.config.address import parse_address
 from mailtwin.config.build import Login, build_pair, with_stand_ins
 from mailtwin.config.places import default_state_dir
-from mailtwin.config.settings import Auth, ImapSettings, PairSettings, Tls, View
+from mailtwin.config.settings import Auth, ImapSettings, PairSettings, SecretSource, Tls, View
 from mailtwin.errors import ConfigurationError, SecretError
 from mailtwin.model import INBOX, MailboxName, Side
+from mailtwin.model.traffic import NO_LIMITS, DailyLimits
 from mailtwin.planner import Policy
 from mailtwin.planner.operations import Direction
 from mailtwin.stores.base import ALL_MAIL
@@ -45,6 +46,43 @@ def test_login_is_found_once_and_kept() -> None:
     assert second is first
     assert len(asked) == 1
     assert "sesame" not in repr(login)
+
+
+def test_a_token_is_good_for_one_login_and_a_password_for_all() -> None:
+    answers = iter(range(9))
+    by_command = SecretSource(command="echo token")
+    for auth, source, found in [
+        (Auth.AUTO, by_command, [True, True]),
+        (Auth.XOAUTH2, by_command, [True, False]),
+        (Auth.OAUTHBEARER, by_command, [True, False]),
+        (Auth.XOAUTH2, SecretSource(), [True, True]),
+    ]:
+        wanted = dataclasses.replace(ACCOUNT, auth=auth, secret=source)
+        login = Login(wanted, Side.LEFT, lambda _question: f"typed {next(answers)}", {})
+        first = login.find()
+        assert [login.use() is first, login.use() is first] == found, (auth, source)
+    assert next(answers) == 1, "a person was asked twice"
+
+
+def test_limits_are_in_mebibytes_and_none_is_none() -> None:
+    limited = dataclasses.replace(ACCOUNT, download_megabytes_per_day=3, upload_megabytes_per_day=0)
+    built = build_pair(dataclasses.replace(settings(), left=limited), nobody)
+    assert built.pair.left.daily_limits == DailyLimits(3 * 1024 * 1024, 0)
+    assert build_pair(settings(), nobody).pair.left.daily_limits == NO_LIMITS
+    assert built.ledger.parent == built.state.parent
+
+
+@pytest.mark.parametrize(
+    ("address", "account"),
+    [
+        ("imaps://me@h/", "me@h"),
+        ("imap://me@h/?tls=starttls", "me@h"),
+        ("imaps://me@h:1993/", "me@h:1993"),
+        ("imaps://you%40example.org@h/", "you@example.org@h"),
+    ],
+)
+def test_an_account_is_the_same_however_it_is_reached(address: str, account: str) -> None:
+    assert build_pair(settings(address), nobody).pair.left.account == account
 
 
 def test_pair() -> None:
@@ -125,7 +163,7 @@ def test_a_tunnel_is_the_same_account(
     places: list[Place] = []
 
     class Store:
-        def __init__(self, place: Place, _credentials: object, _user: str) -> None:
+        def __init__(self, place: Place, _credentials: object, _user: str, _limits: object) -> None:
             places.append(place)
             self.address = "address"
 

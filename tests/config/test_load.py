@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mailtwin.config.load import default_path, described, load, nearest, parse
+from mailtwin.config.schema import DAILY_LIMIT
 from mailtwin.config.settings import Auth, Encoding, ImapSettings, Layout, MaildirSettings, SecretSource, Tls
 from mailtwin.errors import ConfigurationError, ExitCode
 from mailtwin.model import MailboxName
@@ -104,6 +105,21 @@ def test_a_tunnel() -> None:
     assert read.left.address == "imaps://me@a.example/"
 
 
+@pytest.mark.parametrize(
+    ("keys", "limits"),
+    [
+        ("", (None, None)),
+        ("download_megabytes_per_day = 1500", (1500, None)),
+        ("upload_megabytes_per_day = 0", (None, 0)),
+        ('download_megabytes_per_day = "none"\nupload_megabytes_per_day = 7', (0, 7)),
+    ],
+)
+def test_daily_limits(keys: str, limits: tuple[int | None, int | None]) -> None:
+    [read] = parse(pair().replace('user = "me"', f'user = "me"\n{keys}'), FILE).pairs
+    assert isinstance(read.left, ImapSettings)
+    assert (read.left.download_megabytes_per_day, read.left.upload_megabytes_per_day) == limits
+
+
 def imap(extra: str = "") -> str:
     return f'[stores.a]\ntype = "imap"\nhost = "a.example"\nuser = "me"\n{extra}\n'
 
@@ -118,6 +134,10 @@ def pair(extra: str = "") -> str:
 # Each row: what is in the file, and the lines of the error without the file's name.
 MISTAKES: dict[str, tuple[str, list[str]]] = {
     "empty": ("", ["1:1: the file: there is no pair; expected at least one table [pairs.NAME]"]),
+    "a limit that is none of them": (
+        imap('upload_megabytes_per_day = "some"') + pair().partition("\n\n")[2].partition('user = "me"\n')[2],
+        [f'5:28: stores.a.upload_megabytes_per_day: found "some"; expected {DAILY_LIMIT.expected}'],
+    ),
     "unknown section": (
         'pears = 1\n' + pair(),
         ["1:1: pears: unknown key; did you mean pairs?"],

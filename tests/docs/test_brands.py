@@ -11,6 +11,7 @@ BRAND = re.compile(r"\bgmail", re.IGNORECASE)
 MAY_SAY_IT = {
     "cli/demo.py": "runs on the simulator, and tells the reader how to go on from there",
     "imap/quirks.py": "the evidence: which server was seen to do what",
+    "stores/providers.py": "what is documented of a provider's limits, chosen by what its server announces",
     "testing": "the simulator",
 }
 

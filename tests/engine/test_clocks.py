@@ -18,7 +18,7 @@ from mailtwin.engine import sync
 from mailtwin.engine.pair import Keeping
 from mailtwin.model import INBOX, NO_FLAGS, Side
 from mailtwin.state import State
-from mailtwin.state.state import LEAP_S_MAX
+from mailtwin.state.clock import LEAP_S_MAX
 from mailtwin.stores.maildir import LEFTOVER_S_MAX, MaildirStore
 from mailtwin.stores.memory import Answer, Manners, MemoryStore
 

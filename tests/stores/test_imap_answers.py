@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
+
 from mailtwin.client import Credentials, Endpoint, Secret
-from mailtwin.errors import MailtwinError
-from mailtwin.model import INBOX, MailboxName
-from mailtwin.stores.base import Outcome, Stored, Unknown
+from mailtwin.errors import MailtwinError, ThrottledError
+from mailtwin.model import INBOX, MailboxName, Ref
+from mailtwin.stores.base import Mailbox, Outcome, Spool, Stored, Unknown
 from mailtwin.stores.imap import ImapStore
 from mailtwin.testing.conformance import Mail, numbered, stage
 from mailtwin.testing.faultproxy import FaultProxy, Inject, Recreate, Rule, Shorten, SwapUids
 from mailtwin.testing.manners import PLAIN
 from mailtwin.testing.realservers import RealServer
+from mailtwin.testing.simlimits import Limits
 from mailtwin.testing.simmail import SimMail
 from mailtwin.testing.simserver import SimServer
 
@@ -63,6 +66,47 @@ async def test_messages_that_go_while_they_are_listed_are_looked_for_once_more()
         await store.close()
         assert len(proxy.fired) == 2
     assert (len(listing.flags), listing.complete) == (3, True)
+
+
+async def asked(mailbox: Mailbox, what: str, came: list[Ref]) -> None:
+    """Asks for three messages; those whose bodies came are in `came`."""
+    match what:
+        case "observe":
+            await mailbox.observe()
+        case "identify":
+            await mailbox.identify([1, 2, 3])
+        case "look":
+            await mailbox.look([1, 2, 3])
+        case _:
+            async for message in mailbox.fetch([1, 2, 3], Spool):
+                came += [message.ref]
+
+
+@pytest.mark.parametrize("what", ["observe", "identify", "look", "fetch"])
+async def test_an_ok_that_asks_for_a_pause_is_a_pause(what: str) -> None:
+    """`OK Success [THROTTLED]`, and only the first of three messages: to ask on at once would make it worse."""
+    mail = SimMail()
+    inbox = mail.add_account("alice", "secret")["INBOX"]
+    for number in range(3):
+        inbox.append(numbered(number))
+    async with SimServer(mail, PLAIN) as server:
+        endpoint = Endpoint("127.0.0.1", server.port, "plain")
+        store = ImapStore(endpoint, lambda: Credentials("alice", Secret("secret")), "alice")
+        throttled = []
+        await store.connect(create=False)
+        async with store.open(INBOX) as mailbox:
+            throttled.append(store.is_throttled)
+            server.meter.limits = Limits(throttle_every=1)
+            came: list[Ref] = []
+            with pytest.raises(ThrottledError, match=r"\[THROTTLED\]"):
+                await asked(mailbox, what, came)
+            assert came == ([1] if what == "fetch" else []), "what came before it is handed out"
+            throttled.append(store.is_throttled)
+        server.meter.limits = Limits()
+        await store.reconnect()
+        throttled.append(store.is_throttled)
+        await store.close()
+        assert throttled == [False, True, False]
 
 
 async def test_a_mailbox_that_is_made_anew_while_it_is_listed_is_not_taken_for_empty(

@@ -226,7 +226,7 @@ PLAYS = (
     Play("refused", GMAIL, "5 6 105 7", f"{ASK}\nS: A BAD what?", None),
     Play("damaged", GMAIL, "5 6 105 7", f"{ASK}\nS: * 3 FETCH (UID 3 FLAGS (", None),
     Play("cut off with a code", GMAIL, "5 6 105 7", f"{ASK}\n{THREE}\nS: A OK [MESSAGELIMIT 1 3] some", None),
-    Play("held back with a code", GMAIL, "5 6 105 7", f"{ASK}\n{THREE}\nS: A OK [THROTTLED] Success", None),
+    Play("held back with a code", GMAIL, "5 6 105 7", f"{ASK}\n{THREE}\nS: A OK [INUSE] Success", None),
     Play(
         "a VANISHED that cannot be read", RESYNC, "4 6 105 7", f"{RESYNC_5}\nS: * VANISHED (EARLIER) x", None
     ),

@@ -102,7 +102,11 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "exclude": click.option(
         "--exclude", multiple=True, metavar="GLOB", help="Not these mailboxes; may be given several times."
     ),
-    "retry": click.option("--retry", is_flag=True, help="Try again at once what could not be copied before."),
+    "retry": click.option(
+        "--retry",
+        is_flag=True,
+        help="Try at once what could not be copied before; log in to accounts that rest.",
+    ),
     "full": click.option(
         "--full", is_flag=True, help="List every mailbox whole, whatever its server says of what changed."
     ),

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import click
@@ -25,7 +25,7 @@ from mailtwin.config.build import Built, build_pair, with_stand_ins
 from mailtwin.config.secrets import ask_at_terminal
 from mailtwin.errors import ExitCode, MailtwinError
 from mailtwin.model import MailboxName
-from mailtwin.state import State
+from mailtwin.state import Ledger, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def sync(options: Options) -> int:
         screen.report(report)
         return report.exit_code
 
-    return _each(options, lambda built, screen: _online(built, screen, one), narrates=True)
+    return _each(options, lambda built, screen: _online(built, screen, one, creates=True), narrates=True)
 
 
 def plan(options: Options) -> int:
@@ -143,7 +143,7 @@ def status(options: Options) -> int:
     from mailtwin.cli.status import read_status
 
     def one(built: Built, screen: Screen) -> ExitCode:
-        screen.status(read_status(built.state, built.pair.left.address, built.pair.right.address))
+        screen.status(read_status(built))
         return ExitCode.OK
 
     return _each(options, one)
@@ -338,14 +338,34 @@ def undo(options: Options) -> int:
     return _each(options, one)
 
 
-def _online(built: Built, screen: Screen, work: Callable[[Built, Screen], Any]) -> ExitCode:
-    """Asks for passwords while nothing is open yet, then works until done or interrupted."""
-    for login in built.logins:
-        login.find()
-    gc.freeze()
-    gc.enable()
-    result: ExitCode = runner.run(work(built, screen))
+def _online(
+    built: Built, screen: Screen, work: Callable[[Built, Screen], Any], *, creates: bool = False
+) -> ExitCode:
+    """Asks for passwords while nothing is open yet, then works until done or interrupted.
+
+    What the accounts use is noted; without `creates` only where something was noted before.
+    """
+    with _metered(built, creates=creates) as metered:
+        metered.pair.meter.admit(retry=metered.pair.retry)
+        for login in built.logins:
+            login.find()
+        gc.freeze()
+        gc.enable()
+        result: ExitCode = runner.run(work(metered, screen))
     return result
+
+
+@contextmanager
+def _metered(built: Built, *, creates: bool) -> Iterator[Built]:
+    """The pair with a meter of its accounts, if it has any."""
+    from mailtwin.engine.metering import Meter
+
+    stores = (built.pair.left, built.pair.right)
+    if not any(store.account for store in stores) or not (creates or built.ledger.exists()):
+        yield built
+        return
+    with Ledger.open(built.ledger, now=time.time) as ledger:
+        yield replace(built, pair=replace(built.pair, meter=Meter(ledger, stores)))
 
 
 def _each(

@@ -11,7 +11,7 @@ EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.NOT_IN_STEP: "Something is not in step, or not identical; each message and mailbox is listed.",
     ExitCode.CONFIGURATION: "The configuration, an address or a name is wrong.",
     ExitCode.LOGIN: "A server refused the user name or the password.",
-    ExitCode.UNREACHABLE: "A server could not be reached, or the connection was lost for good.",
+    ExitCode.UNREACHABLE: "A server could not be reached, the connection was lost for good, or a limit is used up.",
     ExitCode.TLS: "The encrypted connection failed, or the certificate is not trusted.",
     ExitCode.PROTOCOL: "A server does not speak IMAP, or refused a command it must know.",
     ExitCode.STORE_MISSING: "A store that held mail before is not there (an unmounted disk?).",

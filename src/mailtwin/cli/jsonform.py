@@ -14,6 +14,7 @@ from mailtwin.cli.words import operation_kind
 from mailtwin.engine.approving import HeldBack
 from mailtwin.engine.findings import Finding, Kind, Tally, Verification, VerifiedMailbox
 from mailtwin.engine.putback import Undone
+from mailtwin.engine.rationing import Use
 from mailtwin.engine.report import (
     CheckReport,
     Compared,
@@ -34,8 +35,9 @@ from mailtwin.engine.report import (
     Verifying,
 )
 from mailtwin.engine.resolving import Decision, Undecided
-from mailtwin.errors import MailtwinError
+from mailtwin.errors import LimitError, MailtwinError
 from mailtwin.model import Ref, Side
+from mailtwin.model.traffic import Way
 from mailtwin.planner.operations import (
     Abandon,
     Adopt,
@@ -111,6 +113,30 @@ def report(done: RunReport) -> Json:
         "counts": done.counts.as_dict(),
         "mailboxes": list(map(mailbox, done.mailboxes)),
         "problems": list(map(problem, done.problems)),
+        "accounts": list(map(account, done.uses)),
+    }
+
+
+def account(use: Use) -> Json:
+    """How an account stands: what it used in the last 24 hours each way, what waits, when that goes on and is done."""
+    rest, at = use.rest, use.record.on_the_clock
+    return {
+        "account": use.account,
+        **{way.value: _way(use, way) for way in Way},
+        "rests_until": None if rest is None else at(rest.until_s),
+        "rests_because": None if rest is None else rest.why,
+    }
+
+
+def _way(use: Use, way: Way) -> Json:
+    messages, size = use.left(way)
+    at = use.record.on_the_clock
+    return {
+        "bytes": use.used(way),
+        "limit": use.limits.of(way),
+        "waiting": {"messages": messages, "bytes": size},
+        "goes_on": at(use.goes_on_s(way)) if messages else None,
+        "done": at(use.done_s(way)) if messages else None,
     }
 
 
@@ -125,13 +151,14 @@ def mailbox(result: MailboxResult) -> Json:
 
 
 def error(found: MailtwinError) -> Json:
-    """An error without its place."""
+    """An error without its place. `until`: when a limit is one no more, if the error is about one and tells."""
     return {
         "kind": type(found).__name__,
         "message": found.message,
         "hint": found.hint,
         "exit_code": found.exit_code.value,
         "retry": found.retry.value,
+        "until": found.until if isinstance(found, LimitError) else None,
     }
 
 
@@ -308,6 +335,7 @@ def status(found: PairStatus) -> Json:
         "kept": {"messages": len(found.kept), "bytes": sum(one.size for one in found.kept)},
         "uncopied": list(map(uncopied, found.uncopied)),
         "held": list(map(held_back, found.held)),
+        "accounts": list(map(account, found.uses)),
     }
 
 

@@ -239,6 +239,7 @@ class TextScreen(Screen):
         self.out.write(f"state: {status.path}")
         if not status.runs:
             self.out.write("no run yet")
+            self._accounts(status)
             return
         messages = words.number(status.links, "message")
         self.out.write(f"{words.number(len(status.mailboxes), 'mailbox')}, {messages} in agreement")
@@ -258,6 +259,7 @@ class TextScreen(Screen):
             self.out.write(f"held back: {words.held_line(held)}{hint}")
         for one in status.unresolved:
             self.out.write(f"unresolved: {words.undecided(one)}")
+        self._accounts(status)
         self.table(
             ("began", "run", "", "outcome", "done"),
             [
@@ -265,6 +267,11 @@ class TextScreen(Screen):
                 for run in status.runs
             ],
         )
+
+    def _accounts(self, status: PairStatus) -> None:
+        for use in status.uses:
+            for line in words.account_lines(use):
+                self.out.write(f"account: {line}")
 
     def resolved(self, decision: Decision | None, found: Sequence[Undecided]) -> None:
         self.title(self.out)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailtwin.config.build import Built
 from mailtwin.engine.approving import HeldBack, held_back
+from mailtwin.engine.metering import Meter
+from mailtwin.engine.rationing import Use
 from mailtwin.engine.resolving import Undecided, undecided
 from mailtwin.model import MailboxName
-from mailtwin.state import Kept, MailboxRecord, RunRecord, State, Uncopied
+from mailtwin.state import Kept, Ledger, MailboxRecord, RunRecord, State, Uncopied
 
 RUNS_SHOWN = 5
 
@@ -18,7 +22,8 @@ OUTCOME_CHARS_MAX = 72
 
 @dataclass(frozen=True, slots=True)
 class PairStatus:
-    """A pair's state. `path` is where it lies; without any run yet, everything is empty."""
+    """A pair's state. `path` is where it lies; without any run yet, everything is empty. `uses`: how its accounts
+    stand, whatever other pairs they are in."""
 
     left: str
     right: str
@@ -29,6 +34,7 @@ class PairStatus:
     kept: tuple[Kept, ...] = ()
     uncopied: tuple[Uncopied, ...] = ()
     held: tuple[HeldBack, ...] = ()
+    uses: tuple[Use, ...] = ()
 
     @property
     def links(self) -> int:
@@ -46,11 +52,13 @@ class PairStatus:
         return tuple(record.name for record in self.mailboxes if record.intents)
 
 
-def read_status(path: Path, left: str, right: str) -> PairStatus:
-    """The status of the pair whose state is at `path`. Raises StateError and StorageError."""
+def read_status(built: Built) -> PairStatus:
+    """The status of a pair. Raises StateError and StorageError."""
+    path, left, right = built.state, built.pair.left.address, built.pair.right.address
+    uses = read_uses(built)
     state = State.read_only(path, left=left, right=right)
     if state is None:
-        return PairStatus(left, right, path)
+        return PairStatus(left, right, path, uses=uses)
     with state:
         return PairStatus(
             left,
@@ -62,7 +70,17 @@ def read_status(path: Path, left: str, right: str) -> PairStatus:
             tuple(state.kept()),
             tuple(state.uncopied()),
             tuple(held_back(state)),
+            uses,
         )
+
+
+def read_uses(built: Built) -> tuple[Use, ...]:
+    """How the accounts of a pair stand. Raises StateError and StorageError."""
+    ledger = Ledger.read_only(built.ledger, now=time.time)
+    if ledger is None:
+        return ()
+    with ledger:
+        return Meter(ledger, (built.pair.left, built.pair.right)).uses()
 
 
 def outcome(run: RunRecord) -> str:

@@ -10,9 +10,12 @@ from itertools import groupby
 
 from mailtwin.engine.approving import HeldBack
 from mailtwin.engine.findings import Alteration, Finding, Kind, Verification
+from mailtwin.engine.metering import standing
+from mailtwin.engine.rationing import Use
 from mailtwin.engine.report import Counts, MailboxResult, Problem, Reconnecting
 from mailtwin.engine.resolving import Decision, Undecided
 from mailtwin.model import Flags, Ref, Side, format_flags
+from mailtwin.model.traffic import Way
 from mailtwin.planner.operations import (
     Abandon,
     Adopt,
@@ -251,6 +254,20 @@ def uncopied_line(one: Uncopied) -> str:
     """The same, with the message."""
     known = one.message_id or ("size unknown" if one.size is None else size(one.size))
     return f"{one.mailbox}: {message(one.ref)} of the {one.side.label} ({known}): {uncopied(one)}"
+
+
+def account_lines(use: Use) -> list[str]:
+    """How an account stands: a rest, and each way in which it used anything, or may not use all it likes."""
+    lines = []
+    if use.rest is not None:
+        until = local_time(use.record.on_the_clock(use.rest.until_s))
+        lines.append(f"{use.account} is left alone until {until}: {use.rest.why}")
+    lines += [
+        standing(use, way)
+        for way in Way
+        if use.used(way) or use.left(way)[0] or use.limits.of(way) is not None
+    ]
+    return lines
 
 
 def local_time(seconds: float) -> str:

@@ -24,7 +24,14 @@ from mailtwin.client.failures import located
 from mailtwin.client.result import Result
 from mailtwin.client.transport import Wire, dial
 from mailtwin.client.ways import Line
-from mailtwin.errors import LocalProtocolError, MailtwinError, RemoteProtocolError, TlsError, UnreachableError
+from mailtwin.errors import (
+    LocalProtocolError,
+    MailtwinError,
+    RemoteProtocolError,
+    ThrottledError,
+    TlsError,
+    UnreachableError,
+)
 from mailtwin.imap import (
     Connection,
     Ended,
@@ -38,8 +45,9 @@ from mailtwin.imap import (
 )
 from mailtwin.imap.commands import Command, Id, Idle, Logout, Noop, Select, StartTls, Taken
 from mailtwin.imap.encode import Name, name_bytes, name_text
-from mailtwin.imap.quirks import is_id_wanted, takes_one_at_a_time
+from mailtwin.imap.quirks import is_id_wanted, takes_one_at_a_time, throttle_of
 from mailtwin.imap.responses import Continuation, Status
+from mailtwin.model.traffic import Traffic
 
 Answer: TypeAlias = "Taken | LiteralStart | LiteralChunk | Result"
 
@@ -74,6 +82,7 @@ class Session:
         self._error: MailtwinError | None = None
         self._idle_stopped = False
         self._unasked = 0
+        self._is_throttled = False
 
     @classmethod
     async def open(
@@ -154,6 +163,16 @@ class Session:
     def has(self, capability: str) -> bool:
         """Whether the server announces `capability` now."""
         return self.state.has(capability)
+
+    @property
+    def traffic(self) -> Traffic:
+        """How many bytes this connection carried so far, as they went over it: compressed ones where they are."""
+        return self._wire.traffic
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether the server asked for a pause in this session (rule R16), in whatever answer or last word."""
+        return self._is_throttled
 
     def line(self) -> Line:
         """The connection, as far as a login has to know it."""
@@ -406,6 +425,7 @@ class Session:
     def _note_unasked(self, event: Event | None) -> None:
         if isinstance(event, Ended):
             self._unasked = 0
+            self._is_throttled = self._is_throttled or throttle_of(event.status) is not None
         elif isinstance(event, Received) and not event.takers:
             self._unasked += 1
             if self._unasked > UNASKED_MAX:
@@ -448,6 +468,7 @@ class Session:
     def _drop(self, error: MailtwinError) -> None:
         if self._error is None:
             self._error = error
+        self._is_throttled = self._is_throttled or isinstance(error, ThrottledError)
         self._wire.abort()
 
     def _shown(self, name: Name | None) -> str:

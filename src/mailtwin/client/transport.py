@@ -21,6 +21,7 @@ from mailtwin.client.endpoint import Endpoint
 from mailtwin.client.failures import certificates_failure, connect_failure
 from mailtwin.errors import MailtwinError, StorageError, UnreachableError
 from mailtwin.imap import Connection
+from mailtwin.model.traffic import Traffic
 
 if TYPE_CHECKING:
     from mailtwin.client.deflate import Deflater, Inflater
@@ -80,6 +81,7 @@ class Wire(asyncio.BufferedProtocol):
         self._compressed = bytearray()
         self._damage: MailtwinError | None = None
         self._ended = False
+        self._bytes_in = self._bytes_out = 0
 
     # --- called by asyncio ---
 
@@ -91,6 +93,7 @@ class Wire(asyncio.BufferedProtocol):
         return memoryview(self._compressed) if self._inflater is not None else self._connection.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
+        self._bytes_in += nbytes
         if self._inflater is not None:
             self._inflater.feed(memoryview(self._compressed)[:nbytes])
             self._inflate(self._inflater)
@@ -122,6 +125,11 @@ class Wire(asyncio.BufferedProtocol):
 
     # --- called by the session ---
 
+    @property
+    def traffic(self) -> Traffic:
+        """The bytes received and written so far: compressed ones where they are, inside of TLS where there is."""
+        return Traffic(self._bytes_in, self._bytes_out)
+
     def use(self, machine: Machine) -> None:
         """From here on all bytes are for, and from, `machine`; what is unread stays behind."""
         self._connection = machine
@@ -137,7 +145,10 @@ class Wire(asyncio.BufferedProtocol):
                 raise StorageError(f"a message could not be read while it was sent: {error}") from error
             if not data:
                 return
-            self._transport.write(self._deflater.deflate(data) if self._deflater is not None else data)
+            if self._deflater is not None:
+                data = self._deflater.deflate(data)
+            self._bytes_out += len(data)
+            self._transport.write(data)
 
     def check(self) -> None:
         """Raises RemoteProtocolError when what came could not be inflated; ask when there is no event left."""

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from mailtwin.client import Credentials, Secret
 from mailtwin.config.globs import naming, selector
 from mailtwin.config.places import default_state_dir, place_of
-from mailtwin.config.secrets import Ask, find_secret
+from mailtwin.config.secrets import Ask, asks_a_person, find_secret
 from mailtwin.config.settings import ImapSettings, MaildirSettings, PairSettings, StoreSettings, View
 from mailtwin.engine import Pair
 from mailtwin.engine.pair import Keeping
 from mailtwin.model import MailboxName, Side
+from mailtwin.model.traffic import DailyLimits
 from mailtwin.planner import NameMap
-from mailtwin.state import state_path
+from mailtwin.state import LEDGER_NAME, state_path
 from mailtwin.stores.base import ALL_MAIL, Store
 
 if TYPE_CHECKING:
@@ -28,20 +29,33 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Login:
-    """The credentials of one side: found when first wanted, and kept. `find` may ask a person."""
+    """The credentials of one side: found when first wanted, and kept. `find` may ask a person.
+
+    An access token ends after an hour or so, often in the middle of a run: it is good for one login. For the next one
+    its source is asked anew, unless that is a person.
+    """
 
     settings: ImapSettings
     side: Side
     ask: Ask
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     _found: Credentials | None = None
+    _used: bool = False
 
     def find(self) -> Credentials:
-        """The credentials. Raises SecretError."""
+        """The credentials, before anything is open. Raises SecretError."""
         if self._found is None:
             secret = Secret(find_secret(self.settings, self.side, self.ask, self.environ))
             self._found = Credentials(self.settings.user, secret, self.settings.auth.value)
         return self._found
+
+    def use(self) -> Credentials:
+        """The credentials for one login. Raises SecretError."""
+        is_ended = self._used and self.settings.auth.wants_token
+        if is_ended and not asks_a_person(self.settings, self.side, self.environ):
+            self._found = None
+        self._used = True
+        return self.find()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,11 @@ class Built:
     def name(self) -> str:
         """What people call the pair."""
         return self.settings.name
+
+    @property
+    def ledger(self) -> Path:
+        """Where it is noted what the accounts use: one file for all pairs of a state directory."""
+        return self.state.parent / LEDGER_NAME
 
 
 def build_pair(
@@ -105,7 +124,12 @@ def _build_store(
         )
     login = login_for(settings)
     logins.append(login)
-    return _imap_kind(labels)(place_of(settings), login.find, settings.user)
+    return _imap_kind(labels)(place_of(settings), login.use, settings.user, _limits_of(settings))
+
+
+def _limits_of(settings: ImapSettings) -> DailyLimits:
+    megabytes = (settings.download_megabytes_per_day, settings.upload_megabytes_per_day)
+    return DailyLimits(*(None if count is None else count * 1024 * 1024 for count in megabytes))
 
 
 # Each kind of store is imported where there is one.

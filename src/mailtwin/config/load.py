@@ -338,6 +338,8 @@ class _Reader:
             ca_file=ca_file,
             tunnel=tunnel,
             compress=table.take(schema.COMPRESS),
+            download_megabytes_per_day=table.take(schema.DOWNLOAD_LIMIT),
+            upload_megabytes_per_day=table.take(schema.UPLOAD_LIMIT),
         )
 
     def _maildir(self, table: _Table) -> MaildirSettings:

@@ -143,6 +143,10 @@ def _count(low: int, high: int) -> Kind[int]:
     return Kind(f"a whole number from {low} to {high}", read)
 
 
+def _daily_limit(value: object) -> int | None:
+    return 0 if value == "none" else _count(0, 10_000_000).read(value)
+
+
 def _names(value: object) -> tuple[tuple[MailboxName, MailboxName], ...]:
     if not isinstance(value, Mapping):
         raise WrongValueError
@@ -183,6 +187,7 @@ PATH = Kind("a path", _path)
 STRINGS = Kind("a list of strings", _strings)
 COMMAND = Kind("a list of strings, or a line for the shell", _command)
 SEPARATOR = Kind("one of " + ", ".join(f'"{value}"' for value in INFO_SEPARATORS), _separator)
+DAILY_LIMIT = Kind('a whole number from 0 to 10000000, or "none"', _daily_limit)
 NAMES = Kind("a table of mailbox names", _names)
 
 
@@ -246,9 +251,23 @@ COMPRESS = Key(
     "Compress what is sent and received, on servers with COMPRESS=DEFLATE.",
     "false",
 )
+DOWNLOAD_LIMIT = Key(
+    "download_megabytes_per_day",
+    DAILY_LIMIT,
+    None,
+    "How much may come from the account in 24 hours, in all pairs together; the rest of the copies waits. 0: no limit.",
+    "the provider's, where it is [known](#limits-of-providers)",
+)
+UPLOAD_LIMIT = Key(
+    "upload_megabytes_per_day",
+    DAILY_LIMIT,
+    None,
+    "The same for what goes to the account.",
+    "the provider's",
+)
 IMAP_KEYS: tuple[AnyKey, ...] = (
     TYPE, HOST_KEY, USER, TLS, PORT_KEY, AUTH, PASSWORD_COMMAND, PASSWORD_FILE, PASSWORD_ENV, CA_FILE,
-    TUNNEL_COMMAND, COMPRESS,
+    TUNNEL_COMMAND, COMPRESS, DOWNLOAD_LIMIT, UPLOAD_LIMIT,
 )  # fmt: skip
 SECRET_KEYS: tuple[AnyKey, ...] = (PASSWORD_COMMAND, PASSWORD_FILE, PASSWORD_ENV)
 

@@ -58,6 +58,11 @@ def find_secret(settings: ImapSettings, side: Side, ask: Ask, environ: Mapping[s
     return _checked(answer, "what was typed", settings)
 
 
+def asks_a_person(settings: ImapSettings, side: Side, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether `find_secret` would ask: nothing else can tell the secret."""
+    return settings.secret == SecretSource() and VARIABLES[side] not in environ
+
+
 def ask_at_terminal(question: str) -> str | None:
     """Asks without showing the answer; None without a terminal or when the person ends the input."""
     import getpass

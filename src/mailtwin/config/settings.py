@@ -106,7 +106,7 @@ class ImapSettings:
     """An account on an IMAP server.
 
     `tunnel`: a command (an argument list, or a line for the shell) that is the connection, whatever `port` and `tls`
-    say. `compress`: save bytes where the server can.
+    say. `compress`: save bytes where the server can. The two limits are in MiB; 0: none, None: the provider's.
     """
 
     user: str
@@ -118,6 +118,8 @@ class ImapSettings:
     ca_file: Path | None = None
     tunnel: tuple[str, ...] | str | None = None
     compress: bool = False
+    download_megabytes_per_day: int | None = None
+    upload_megabytes_per_day: int | None = None
 
     @property
     def address(self) -> str:

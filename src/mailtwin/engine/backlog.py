@@ -101,9 +101,9 @@ def is_due(pair: Pair, one: Uncopied) -> bool:
 class Backlog:
     """The uncopied messages of the mailbox `name`, while it is open.
 
-    `tried`: those whose attempt failed in this run; they rest until the next one. `room`: how many more than are known
-    may be remembered. `risks_losses`: whether what is known to end connections may be tried. What the methods return
-    has to be committed.
+    `tried`: those whose attempt failed in this run; they rest until the next one. `later`: those for which an account
+    has no room today, with their sizes. `room`: how many more than are known may be remembered. `risks_losses`: whether
+    what is known to end connections may be tried. What the methods return has to be committed.
     """
 
     pair: Pair
@@ -112,6 +112,7 @@ class Backlog:
     tried: set[Key] = field(default_factory=set)
     room: int = UNCOPIED_TOTAL_MAX
     risks_losses: bool = True
+    later: dict[Key, int] = field(default_factory=dict)
     _asked: set[Key] = field(default_factory=set)
     _changed: set[Key] = field(default_factory=set)
     _sizes: dict[Key, SizeRange] = field(default_factory=dict)
@@ -170,11 +171,15 @@ class Backlog:
 
     def aside(self, listings: Sequence[Listing]) -> frozenset[Key]:
         """What is not to be copied now: all messages of a side whose other side takes none."""
-        if not (self.known or self.tried):
+        if not (self.known or self.tried or self.later):
             return frozenset()
         blocked = [side for side in Side if not self.allowance(side)]
-        resting = {key for key in self.known.keys() | self.tried if self.rests(key)}
+        resting = {key for key in self.known.keys() | self.tried if self.rests(key)} | self.later.keys()
         return frozenset(resting.union((side, ref) for side in blocked for ref in listings[side].flags))
+
+    def postpone(self, side: Side, sizes: Mapping[Ref, int]) -> None:
+        """These messages wait for another day. They are set aside, and nothing is wrong with them."""
+        self.later.update(((side, ref), size) for ref, size in sizes.items())
 
     def tell(self, known: Known) -> None:
         """Says who the messages are that were read before, and who rests because nobody can tell: nobody has to ask."""
@@ -313,6 +318,7 @@ class Backlog:
         """All messages are numbered anew."""
         self.known.clear()
         self.tried.clear()
+        self.later.clear()
 
     def measure(self, side: Side, looks: Mapping[Ref, Look]) -> None:
         """Takes the sizes of messages that are told before they are read."""

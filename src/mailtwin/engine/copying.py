@@ -16,6 +16,7 @@ from mailtwin.errors import (
     MessageError,
     RemoteProtocolError,
     Scope,
+    ThrottledError,
     UnreachableError,
 )
 from mailtwin.model import NO_FLAGS, Flags, MailboxName, Ref, Side, make_flags
@@ -90,19 +91,19 @@ class Copier:
         """Executes `operations`, all with this copier's source side; may be called again. What failed: `failures`.
 
         Raises what is about more than one message: a full disk, a mailbox that is gone, a server's wish to pause. When
-        a connection ends, the error's `suspect` is the source's message that was under way; what came before it from
-        the source is stored.
+        a connection ends, the error's `suspect` is the source's message that was under way; what came before it, or
+        before the wish to pause, from the source is stored.
         """
         wanted = {operation.ref: operation for operation in operations}
         source = self.mailboxes[self.side]
         messages = source.fetch(list(wanted), self._spool)
         lost: MailtwinError | None = None
         try:
-            while not self._is_halted and lost is None:
+            while not self.is_halted and lost is None:
                 try:
                     message = await anext(messages, None)
                 except MailtwinError as error:
-                    if error.suspect is None:
+                    if error.suspect is None and not isinstance(error, ThrottledError):
                         raise
                     lost = error
                     continue
@@ -121,7 +122,7 @@ class Copier:
                 self._batch = None
 
     @property
-    def _is_halted(self) -> bool:
+    def is_halted(self) -> bool:
         """Whether nothing more is to be copied."""
         return self._full or len(self.failures) >= self.allowance
 

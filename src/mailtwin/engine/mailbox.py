@@ -15,6 +15,7 @@ from mailtwin.engine.backlog import Backlog, Failure
 from mailtwin.engine.copying import Copier
 from mailtwin.engine.doubts import find_doubts, unreadable
 from mailtwin.engine.known import Known, sighting_of
+from mailtwin.engine.metering import LOOKED_MAX, postponed, sizes_of
 from mailtwin.engine.pair import SETTLE_S, Pair, ends
 from mailtwin.engine.placing import Placer
 from mailtwin.engine.poison import Poisoned
@@ -322,14 +323,36 @@ class MailboxRun:
             progress=progress,
         )
         wanted = {op.ref: op for op in copies}
+        sizes = await self._sizes(side, list(wanted))
         try:
-            for refs in self.backlog.portions(side, list(wanted)):
+            for refs in self._rationed(side, self.backlog.portions(side, list(wanted)), sizes):
                 with self._suspecting(side, refs, Obstacle.MESSAGE):
                     await copier.copy([wanted[ref] for ref in refs])
         finally:
             for failure in copier.failures:
                 self._remember(side, failure)
         self.base = self.state.base(self.name)
+
+    async def _sizes(self, side: Side, refs: Sequence[Ref]) -> Mapping[Ref, int] | None:
+        """The sizes of messages that are to be copied; None where nothing of what they use is limited."""
+        if not self.pair.meter.is_limited(side):
+            return None
+        return sizes_of(refs, await self.known.mailboxes[side].look(refs[:LOOKED_MAX]))
+
+    def _rationed(
+        self, side: Side, portions: Iterable[Sequence[Ref]], sizes: Mapping[Ref, int] | None
+    ) -> Iterator[Sequence[Ref]]:
+        """The portions as far as there is room for them in the accounts' day; what has to wait is set aside."""
+        if sizes is None:
+            yield from portions
+            return
+        for portion in portions:
+            left = {ref: sizes[ref] for ref in portion}
+            for refs in self.pair.meter.portions(side, portion, sizes.__getitem__):
+                for ref in refs:
+                    del left[ref]
+                yield refs
+            self.backlog.postpone(side, left)
 
     async def _store_flags(self, operations: Sequence[StoreFlags]) -> None:
         if not operations:
@@ -395,6 +418,7 @@ class MailboxRun:
                     async for refs in batches:
                         await mailbox.remove(refs)
                         self.counts += Counts(**{f"removed_{side.label}": len(refs)})
+                        self.pair.meter.require()
         for problem in keeper.problems:
             assert problem.ref is not None
             self.unremovable.add((side, problem.ref))
@@ -483,7 +507,22 @@ class MailboxRun:
         for problem in find_doubts(self.pair, self.name, self.base, self.known, plan):
             self._problem(problem)
         self._commit(self.gate.end({op.side for op in only(Remove, plan)}))
+        self._note_waiting()
         return self._leave(settled=not self.problems)
+
+    def _note_waiting(self) -> None:
+        """Writes down what has to wait for another day, and tells it."""
+        linked = {(side, link.ref(side)) for link in self.base.links for side in Side}
+        sizes = {
+            source: [
+                size
+                for (side, ref), size in self.backlog.later.items()
+                if side is source and (side, ref) not in linked and self.known.holds(side, ref)
+            ]
+            for source in Side
+        }
+        for one in self.pair.meter.leave(self.name, sizes):
+            self._problem(postponed(one, known=False))
 
     def _leave(self, settled: bool) -> MailboxResult:
         """The cursors of a mailbox in step, but for what rests, vouch that nothing is left to do in it; others only say

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from mailtwin.engine.metering import Meter
 from mailtwin.model import MailboxName, Ref, Side
 from mailtwin.planner import NameMap, Policy
 from mailtwin.stores.base import Mailbox, Store
@@ -50,7 +51,8 @@ class Pair:
     was chosen by that very name.
     `retry` tries at once what could not be copied before. `full` lists every mailbox whole, whatever its server says
     of what changed. `keeping` says what becomes of removed messages. `sleep` is
-    the clock of every pause, in seconds; `now` tells the time, in seconds since 1970.
+    the clock of every pause, in seconds; `now` tells the time, in seconds since 1970. `meter` counts what the
+    accounts use, and says when it is enough.
     """
 
     left: Store
@@ -64,6 +66,7 @@ class Pair:
     keeping: Keeping = field(default_factory=Keeping)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     now: Callable[[], float] = time.time
+    meter: Meter = field(default_factory=Meter)
 
     def store(self, side: Side) -> Store:
         """The store on `side`."""

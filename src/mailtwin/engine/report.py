@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import TypeAlias
 
 from mailtwin.engine.findings import Finding, VerifiedMailbox
+from mailtwin.engine.rationing import Use
 from mailtwin.errors import ExitCode, MailtwinError
 from mailtwin.model import MailboxName, Ref, Side
 from mailtwin.planner.operations import MailboxOperation, Phase, Plan
@@ -63,10 +64,11 @@ class MailboxResult:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The whole run."""
+    """The whole run. `uses`: how the accounts of both sides stand after it, as far as anybody counts."""
 
     mailboxes: tuple[MailboxResult, ...] = ()
     problems: tuple[Problem, ...] = ()
+    uses: tuple[Use, ...] = ()
 
     @property
     def counts(self) -> Counts:

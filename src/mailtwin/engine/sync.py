@@ -20,6 +20,7 @@ from mailtwin.engine.itself import refuse_itself
 from mailtwin.engine.known import Known
 from mailtwin.engine.labelling import Labels
 from mailtwin.engine.mailbox import MailboxRun, NeedsReconnect
+from mailtwin.engine.metering import postponed
 from mailtwin.engine.pair import SETTLE_S, Pair, open_both
 from mailtwin.engine.poison import Poisoned, Tolerance
 from mailtwin.engine.quarantine import tidy
@@ -51,6 +52,7 @@ from mailtwin.engine.together import together
 from mailtwin.engine.vanished import Vanished
 from mailtwin.engine.views import views_in
 from mailtwin.errors import (
+    LimitError,
     MailboxError,
     MailtwinError,
     Retry,
@@ -83,8 +85,14 @@ RECONNECTS_MAX = 5
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before connecting anew, in seconds."""
 
+THROTTLED_S = (5.0, 15.0, 30.0, 60.0, 120.0)
+"""Pauses for a server that asks for one and does not say how long, in seconds."""
+
 PAUSE_S_MAX = 120.0
-"""The longest pause that a throttling server gets within a run."""
+"""The longest pause within a run; a server that wants a longer one ends it, and the account rests for that long."""
+
+REST_S = 900.0
+"""How long an account rests when its server still asked for pauses after all of these, and does not say how long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +158,20 @@ class PairRun:
             await self._arrange(survey)
             await self._work(survey)
             await self._label()
+            self.pair.meter.forget_but(survey.twins)
         finally:
             for name, waiting in self.waiting.items():
                 self.results.append(MailboxResult(name, False, waiting.tally.counts))
             await close(self.pair)
         new = self._uncopied() - before
         uncopied = problems_of(self.pair, self.state.uncopied(), new)
-        return RunReport(tuple(self.results), (*self.problems, *uncopied))
+        limits = [Problem(error, known=not self._is_told_anew()) for error in self.pair.meter.problems()]
+        problems = (*self.problems, *limits, *uncopied)
+        return RunReport(tuple(self.results), problems, self.pair.meter.uses())
+
+    def _is_told_anew(self) -> bool:
+        """Whether this run was the first to leave messages for another day in some mailbox."""
+        return any(isinstance(problem.error, LimitError) and not problem.known for problem in self.problems)
 
     def _uncopied(self) -> set[tuple[MailboxName, Key]]:
         return {(one.mailbox, (one.side, one.ref)) for one in self.state.uncopied()}
@@ -242,18 +257,24 @@ class PairRun:
     async def _work(self, survey: Survey) -> None:
         """Works on one mailbox after the other, and again on those whose removals need a second look."""
         lacking = {operation.name for operation in self.refused}
-        busy = [name for name in survey.twins if name not in survey.unchanged | lacking]
+        resting = {} if self.pair.retry else self.pair.meter.resting()
+        busy = [name for name in survey.twins if name not in survey.unchanged | lacking | resting.keys()]
         vanished = [
             Vanished(self.pair, self.state, operation)
             for operation in survey.operations
             if isinstance(operation, RemoveMailbox)
         ]
-        self._forget_held({*busy, *(mailbox.name for mailbox in vanished)})
+        self._forget_held({*busy, *resting, *(mailbox.name for mailbox in vanished)})
         agreed = count_agreed(self.pair, self.state, survey)
-        resting = {name for name, _key in self._uncopied()}
+        uncopied = {name for name, _key in self._uncopied()}
         self.results += [
-            MailboxResult(name, name not in resting, unchanged=True) for name in sorted(survey.unchanged)
+            MailboxResult(name, name not in uncopied, unchanged=True) for name in sorted(survey.unchanged)
         ]
+        for name in sorted((set(survey.twins) & resting.keys()) - survey.unchanged):
+            # Not even opened: to list it in each run until there is room would use up what room there will be.
+            self.results.append(MailboxResult(name, in_step=False))
+            for left in resting[name]:
+                self._problem(postponed(left, known=True))
         for index, name in enumerate(busy, 1):
             started = MailboxStarted(name, index, len(busy))
             await self._work_on(survey, started, Tally(), None)
@@ -289,6 +310,7 @@ class PairRun:
         self, survey: Survey, started: MailboxStarted, tally: Tally, look: SecondLook | None
     ) -> None:
         """Works on one mailbox; its result, or what it waits for, is noted."""
+        self.pair.meter.require()
         self._tell(started)
         in_step = False
         found = survey.glances[started.name]
@@ -381,6 +403,11 @@ class PairRun:
             attempt = MailboxRun(self.pair, self.state, name, known, self.report, backlog, gate)
             try:
                 return (await attempt.run()).in_step
+            except ThrottledError:
+                if attempt.counts.copied_to_left or attempt.counts.copied_to_right:
+                    # Something was agreed on for good in between: however often a server pauses, there is an end.
+                    self.failures = 0
+                raise
             finally:
                 tally.counts += attempt.counts
                 tally.problems = attempt.problems
@@ -463,10 +490,12 @@ async def recover(pair: Pair, error: MailtwinError, failures: int, report: Repor
         if hopeless:
             raise error
         if failures > RECONNECTS_MAX:
+            _let_rest(pair, error)
             raise _gone_for_good(error) from error
-        pause_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1]
-        if isinstance(error, ThrottledError):
-            pause_s = min(error.pause_s or pause_s, PAUSE_S_MAX)
+        pause_s = pause_after(error, failures)
+        if pause_s > PAUSE_S_MAX:
+            _let_rest(pair, error)
+            raise error
         report(Reconnecting(error, pause_s, failures, RECONNECTS_MAX))
         await pair.sleep(pause_s)
         try:
@@ -478,20 +507,45 @@ async def recover(pair: Pair, error: MailtwinError, failures: int, report: Repor
             return failures
 
 
+def pause_after(error: MailtwinError, failures: int) -> float:
+    """How long to wait after the `failures`-th error in a row, in seconds: as long as the server says, if it does."""
+    if isinstance(error, ThrottledError):
+        if error.pause_s is not None:
+            return error.pause_s
+        return THROTTLED_S[min(failures, len(THROTTLED_S)) - 1]
+    return BACKOFF_S[min(failures, len(BACKOFF_S)) - 1]
+
+
+def _let_rest(pair: Pair, error: MailtwinError) -> None:
+    """The run ends with `error`: no other one logs in before a server that asked for a pause has had it."""
+    if isinstance(error, ThrottledError):
+        pair.meter.rest(error, REST_S if error.pause_s is None else error.pause_s)
+
+
 async def connect(pair: Pair, *, create: bool, report: Reporter = ignore_events) -> None:
-    """Connects both sides at the same time. Raises the first error, telling which side it came from."""
+    """Connects both sides at the same time, each once.
+
+    Raises the first error, telling which side it came from, and LimitError for an account that must be left alone.
+    """
 
     async def one(side: Side) -> None:
         store = pair.store(side)
         await store.connect(create=create)
         report(Connected(side, store.address))
 
-    await together(one(Side.LEFT), one(Side.RIGHT))
+    pair.meter.admit(retry=pair.retry)
+    try:
+        await together(one(Side.LEFT), one(Side.RIGHT))
+    except ThrottledError as error:
+        _let_rest(pair, error)
+        raise
+    pair.meter.entered()
 
 
 async def close(pair: Pair) -> None:
-    """Closes both sides."""
+    """Closes both sides, and writes down what they used."""
     await asyncio.gather(*(pair.store(side).close() for side in Side))
+    pair.meter.charge()
 
 
 def count_agreed(pair: Pair, state: State, survey: Survey) -> int:

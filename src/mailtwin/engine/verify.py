@@ -16,7 +16,7 @@ Memory is bounded by the number of messages in the largest mailbox (some hundred
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -130,6 +130,7 @@ class PairProof:
         twins = sorted(names[Side.LEFT] & names[Side.RIGHT] & selected)
         waiting = undecided(self.state) if self.state is not None else []
         for index, name in enumerate(twins, 1):
+            self.pair.meter.require()
             self.report(MailboxStarted(name, index, len(twins)))
             await self._compare(name, [one for one in waiting if one.mailbox == name])
         excluded = len(everywhere) - len(selected)
@@ -301,7 +302,7 @@ class MailboxProof:
         self._to_read += len(to_read)
         fresh: dict[Ref, Digest] = {}
         try:
-            async with aclosing(mailbox.fetch(to_read, DigestSpool)) as messages:
+            async with aclosing(self._fetch(mailbox, to_read, looks)) as messages:
                 async for message in messages:
                     if message.error is not None:
                         self.unreadable[side][message.ref] = message.error.message
@@ -319,6 +320,15 @@ class MailboxProof:
         finally:
             self._remember(side, fresh)
         return seen
+
+    async def _fetch(
+        self, mailbox: Mailbox, refs: Sequence[Ref], looks: Mapping[Ref, Look]
+    ) -> AsyncGenerator[Message, None]:
+        """The messages, as long as the day of the account lasts. Raises LimitError."""
+        for portion in self.whole.pair.meter.slices(refs, looks):
+            async with aclosing(mailbox.fetch(portion, DigestSpool)) as messages:
+                async for message in messages:
+                    yield message
 
     def _stamp(self, side: Side, mailbox: Mailbox, look: Look) -> str:
         """The store's stamp; with the name of a mailbox that is called otherwise there, for it may get another twin."""

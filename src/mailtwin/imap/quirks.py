@@ -49,6 +49,12 @@ QUIRKS = (
         "Exchange Online, Gmail",
     ),
     Quirk(
+        "account-locked",
+        "every command is refused with `Account exceeded command or bandwidth limits`",
+        "a pause of a day, the longest that is documented: the run ends, and nobody logs in meanwhile",
+        "Gmail",
+    ),
+    Quirk(
         "back-end-missing",
         "the login was accepted and every command is answered `User is authenticated but not connected`",
         "unreachable for now, never a refusal of one command",
@@ -347,6 +353,7 @@ SUBSTITUTE_BYTES_MAX = 16 * 1024
 """What a server hands out for a message that it cannot render is short."""
 
 _PAUSE = re.compile(r"suggested backoff time: *([0-9]{1,12}) *milliseconds", re.IGNORECASE)
+_LOCKED = re.compile(r"command or bandwidth limits", re.IGNORECASE)
 _THROTTLE = re.compile(
     r"request is throttled|too many simultaneous connections|\[throttled\]|bandwidth limits"
     r"|maximum number of connections|server unavailable\. 15|connection is closed\. 1[45]",
@@ -386,6 +393,8 @@ def throttle_in(words: bytes) -> Throttle | None:
     pause = _PAUSE.search(text)
     if pause:
         return Throttle(min(int(pause[1]) / 1000, _PAUSE_S_MAX))
+    if _LOCKED.search(text):
+        return Throttle(_PAUSE_S_MAX)
     return Throttle(None) if _THROTTLE.search(text) else None
 
 

@@ -1,7 +1,8 @@
 """What must survive a crash, in SQLite: agreements, journal, snapshots, history. The only importer of sqlite3.
 
 In reading order: `changes` (what can be written), `records` (what can be read besides), `state` (the store itself),
-`database` (the file), `writing` and `reading` (the SQL), `checks` (the invariants), `codec` (values in columns).
+`database` (the file), `writing` and `reading` (the SQL), `checks` (the invariants), `codec` (values in columns). Apart
+from them `ledger`: what accounts used, whatever pairs they are in.
 """
 
 from mailtwin.state.changes import (
@@ -39,6 +40,7 @@ from mailtwin.state.changes import (
     SetValidity,
     Snapshot,
 )
+from mailtwin.state.ledger import LEDGER_NAME, AccountRecord, Ledger, LeftOver, Rest
 from mailtwin.state.records import (
     CopyRecord,
     HeldRemovals,
@@ -55,7 +57,9 @@ from mailtwin.state.records import (
 from mailtwin.state.state import REMOVAL_S, State, state_path
 
 __all__ = [
+    "LEDGER_NAME",
     "REMOVAL_S",
+    "AccountRecord",
     "AddCopy",
     "AddKept",
     "AddLink",
@@ -82,12 +86,15 @@ __all__ = [
     "HistoryEntry",
     "HoldRemovals",
     "Kept",
+    "Ledger",
+    "LeftOver",
     "MailboxRecord",
     "Note",
     "Obstacle",
     "Placed",
     "Remark",
     "ReplaceStraggler",
+    "Rest",
     "RunRecord",
     "SaveDigests",
     "SaveEmails",

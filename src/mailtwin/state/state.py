@@ -21,9 +21,10 @@ from typing import Any, Self
 from mailtwin.errors import StateError
 from mailtwin.model import MailboxName, Ref, Side
 from mailtwin.planner.operations import Base
-from mailtwin.state import checks, database, reading
+from mailtwin.state import checks, clock, database, reading
 from mailtwin.state.agreed import Agreed
 from mailtwin.state.changes import Change, Digest, Remark, Snapshot
+from mailtwin.state.clock import LEAP_S_MAX
 from mailtwin.state.codec import pack_name, pack_ref, pack_text, unpack_name, unpack_text
 from mailtwin.state.records import (
     CopyRecord,
@@ -44,9 +45,6 @@ RUNS_MAX = 200
 
 NOTES_MAX = 1_000_000
 """Lines of history kept, whatever the number of runs."""
-
-LEAP_S_MAX = 24 * 3600.0
-"""By how much deadlines come nearer at most from one run to the next, whatever the clock says."""
 
 STRAGGLER_S = 24 * 3600.0 + LEAP_S_MAX
 """How long a copy that was given up may still arrive: a day, longer than any server keeps a session that does nothing;
@@ -380,7 +378,7 @@ class State:
                 (self._now(), outcome, json.dumps(dict(counts)), run),
             )
             _prune(connection, run)
-            steady = _set_clock(connection, self._now())
+            steady = clock.go_on(connection, self._now())
             _forget_stragglers(connection, steady)
             _forget_kept(connection, run, steady - kept_s, kept_bytes)
         self._run = None
@@ -435,7 +433,7 @@ class State:
         for a while; who does not run mailtwin for a month keeps things longer.
         """
         with self._reading() as connection:
-            return _steady(connection, self._now())
+            return clock.steady(connection, self._now())
 
     def check(self) -> list[str]:
         """What contradicts the invariants of the state, one sentence each; empty when all is well. Reads everything."""
@@ -444,7 +442,7 @@ class State:
 
     def _transaction(self, connection: sqlite3.Connection, mailbox: int) -> Transaction:
         now = self._now()
-        return Transaction(connection, mailbox, self._run, now, _steady(connection, now))
+        return Transaction(connection, mailbox, self._run, now, clock.steady(connection, now))
 
     # --- transactions ------------------------------------------------------------------------------------------------
 
@@ -582,19 +580,6 @@ def _mailbox(connection: sqlite3.Connection, name: MailboxName) -> int:
             (packed,),
         ).fetchone()[0]
     )
-
-
-def _steady(connection: sqlite3.Connection, now: float) -> float:
-    """The steady time at `now`."""
-    read, steady = connection.execute("SELECT read, steady FROM clock").fetchone()
-    return float(steady + min(max(now - read, 0.0), LEAP_S_MAX))
-
-
-def _set_clock(connection: sqlite3.Connection, now: float) -> float:
-    """Lets the steady clock go on to `now`, and returns it."""
-    steady = _steady(connection, now)
-    connection.execute("UPDATE clock SET read = ?, steady = ?", (now, steady))
-    return steady
 
 
 def _forget_stragglers(connection: sqlite3.Connection, now: float) -> None:

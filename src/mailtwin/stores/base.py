@@ -29,6 +29,7 @@ from mailtwin.errors import MailboxError, MailtwinError, StorageError
 from mailtwin.model import ANY_SIZE, Flags, Identity, Listing, MailboxName, Ref, SizeRange, header_fields
 from mailtwin.model.identity import HEADER_BYTES_MAX, identity_from
 from mailtwin.model.limits import SPOOL_MEMORY_BYTES_MAX
+from mailtwin.model.traffic import NO_LIMITS, NO_TRAFFIC, DailyLimits, Traffic
 
 _HEADER_STEP_BYTES = 4096
 
@@ -403,6 +404,11 @@ class Store(ABC):
 
     owner: str = ""
     """Who logs in; "" where nobody has to."""
+    account: str = ""
+    """Whose traffic a provider counts, the same name in all pairs; "" where nobody counts."""
+
+    daily_limits: DailyLimits = NO_LIMITS
+    """What a person said the account may use in a day."""
 
     @abstractmethod
     async def connect(self, *, create: bool) -> None:
@@ -425,6 +431,19 @@ class Store(ABC):
         A message that it refused may be taken once this is another text.
         """
         return ""
+
+    def traffic(self) -> Traffic:
+        """The bytes that all connections of this store carried so far, those that ended included."""
+        return NO_TRAFFIC
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether the provider asked for a pause since the last attempt to connect."""
+        return False
+
+    def known_limits(self) -> DailyLimits:
+        """What is known of the daily limits of the connected store's provider."""
+        return NO_LIMITS
 
     def describe(self) -> tuple[str, ...]:
         """What a person wants to know of the connected store, line by line; the address first."""

@@ -12,34 +12,52 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from mailtwin.client import Credentials, Place, Result, Session
-from mailtwin.errors import CommandRefusedError, MailboxError, UnreachableError
+from mailtwin.errors import CommandRefusedError, MailboxError, ThrottledError, UnreachableError
 from mailtwin.imap import LiteralChunk, LiteralStart, responses
 from mailtwin.imap import commands as c
 from mailtwin.imap.commands import Taken
 from mailtwin.model import MailboxName, UidSet
 from mailtwin.model.limits import MAILBOXES_MAX
+from mailtwin.model.traffic import NO_LIMITS, NO_TRAFFIC, DailyLimits, Traffic
 from mailtwin.stores.base import Mailbox, MailboxInfo, MailboxList, Numbering, Store
 from mailtwin.stores.imap_changes import CURSOR_ITEMS, Cursor
 from mailtwin.stores.imap_delivery import append_limit
 from mailtwin.stores.imap_mailbox import ImapMailbox
 from mailtwin.stores.imap_names import NameProblem, Namespace
 from mailtwin.stores.imap_within import id_attribute, merges
+from mailtwin.stores.providers import limits_of
 
 LIST_RESPONSES_MAX = 2 * MAILBOXES_MAX
 """Each mailbox is listed, and its status told in the same answer."""
+
+STANDARD_PORTS = frozenset({0, 143, 993})
+"""Those of IMAP, and that of a tunnel."""
 
 UNUSABLE = frozenset({"\\noselect", "\\nonexistent"})
 
 
 class ImapStore(Store):
-    """One account. `credentials` is called at each login, so that a token can be renewed."""
+    """One account. `credentials` is called at each login, so that a token can be renewed. `daily_limits`: what a
+    person said that it may use in a day.
+    """
 
-    def __init__(self, endpoint: Place, credentials: Callable[[], Credentials], user: str) -> None:
+    def __init__(
+        self,
+        endpoint: Place,
+        credentials: Callable[[], Credentials],
+        user: str,
+        daily_limits: DailyLimits = NO_LIMITS,
+    ) -> None:
         # An account is the same one, and so is its state, when it is reached through a tunnel.
         scheme = "imaps" if endpoint.security in ("tls", "tunnel") else "imap"
         host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
         self.address = f"{scheme}://{quote(user, safe='')}@{host}:{endpoint.port or 993}/"
         self.owner = user
+        # However it is reached, a provider counts for the account; another port may be another server altogether.
+        self.account = f"{user}@{host}" + ("" if endpoint.port in STANDARD_PORTS else f":{endpoint.port}")
+        self.daily_limits = daily_limits
+        self._ended = NO_TRAFFIC
+        self._is_refused_for_now = False
         self._endpoint = endpoint
         self._credentials = credentials
         self._session: Session | None = None
@@ -56,7 +74,12 @@ class ImapStore(Store):
     async def connect(self, *, create: bool) -> None:  # noqa: ARG002 - a Maildir's
         """Logs in. `create` means nothing here: an account exists or not."""
         assert self._session is None
-        self._session = await Session.open(self._endpoint, self._credentials())
+        self._is_refused_for_now = False
+        try:
+            self._session = await Session.open(self._endpoint, self._credentials())
+        except ThrottledError:
+            self._is_refused_for_now = True
+            raise
         self._namespace = None
 
     async def reconnect(self) -> None:
@@ -64,6 +87,7 @@ class ImapStore(Store):
         session, self._session = self._session, None
         if session is not None:
             await session.abort()
+            self._ended += session.traffic
         await self.connect(create=False)
 
     async def close(self) -> None:
@@ -71,6 +95,20 @@ class ImapStore(Store):
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+            self._ended += session.traffic
+
+    def traffic(self) -> Traffic:
+        """The bytes of all sessions, as they went over the connections. A login that failed is not counted."""
+        return self._ended if self._session is None else self._ended + self._session.traffic
+
+    @property
+    def is_throttled(self) -> bool:
+        """In the session, or instead of one."""
+        return self._is_refused_for_now or (self._session is not None and self._session.is_throttled)
+
+    def known_limits(self) -> DailyLimits:
+        """By what the server announces."""
+        return limits_of(self.session.state.capabilities)
 
     copies_within = True
 

@@ -23,6 +23,7 @@ from mailtwin.imap.tokens import Malformed
 from mailtwin.model import NO_FLAGS, Flags, MailboxName, Ref, UidSet, Vocabulary
 from mailtwin.model.flags import make_flags
 from mailtwin.model.labels import label_flags, label_in, split_labels
+from mailtwin.model.traffic import NO_LIMITS, DailyLimits
 from mailtwin.stores.base import (
     ALL_MAIL,
     FlagChange,
@@ -53,8 +54,14 @@ CARRIED = frozenset({"\\inbox", "\\important", "\\sent"})
 class LabelView(ImapStore):
     """The mailbox of all mail of one account. Raises ConfigurationError when the server has no labels."""
 
-    def __init__(self, endpoint: Place, credentials: Callable[[], Credentials], user: str) -> None:
-        super().__init__(endpoint, credentials, user)
+    def __init__(
+        self,
+        endpoint: Place,
+        credentials: Callable[[], Credentials],
+        user: str,
+        daily_limits: DailyLimits = NO_LIMITS,
+    ) -> None:
+        super().__init__(endpoint, credentials, user, daily_limits)
         self.address += "?view=labels"
         self.trash: str | None = None
         self._all = ""

@@ -28,12 +28,13 @@ from mailtwin.errors import (
     NoMailboxError,
     RemoteProtocolError,
     Scope,
+    ThrottledError,
     UnreachableError,
 )
 from mailtwin.imap import LiteralStart, OpenRange, SelectedMailbox, linelimits, responses
 from mailtwin.imap import commands as c
 from mailtwin.imap.linelimits import Kind
-from mailtwin.imap.quirks import window_of
+from mailtwin.imap.quirks import throttle_of, window_of
 from mailtwin.model import Flags, Identity, Listing, MailboxName, Ref, UidSet, Vocabulary
 from mailtwin.model.flags import DELETED, make_flags
 from mailtwin.model.uidset import UID_MAX
@@ -331,10 +332,19 @@ class ImapMailbox(Mailbox):
             raise error.over(uid, f"while UID {uid} of {self.spelling} was asked for") from error
 
     def heed(self, result: Result) -> None:
-        """Raises the error of a refusal that is about more than this command (rule R16): no use to go on asking."""
-        error = result.error(self.session.endpoint.host, mailbox=self.spelling)
+        """Raises the error of a refusal that is about more than this command (rule R16): no use to go on asking.
+
+        So is an OK with a wish to pause behind it; LIMIT there only says that the answer is short.
+        """
+        host = self.session.endpoint.host
+        error = result.error(host, mailbox=self.spelling)
         if error is not None and error.scope > Scope.MAILBOX:
             raise error
+        if not result.ok or result.status is None or (result.code is not None and result.code.name == "LIMIT"):
+            return
+        pause = throttle_of(result.status)
+        if pause is not None:
+            raise ThrottledError(f"{host}: {self.spelling}: {result.text}", pause_s=pause.pause_s)
 
     # --- bodies ------------------------------------------------------------------------------------------------------
 
