@@ -196,7 +196,7 @@ class _Preview:
         if missing:
             return await self._plan_new(missing.pop())
         async with open_both(self.pair, self.name) as mailboxes:
-            known = Known(mailboxes)
+            known = Known(mailboxes, asks_changes=False)
             await known.observe()
             return await self._settle(base, known)
 
