@@ -24,7 +24,7 @@ from typing import Any
 
 from mailtwin.errors import MailboxError
 from mailtwin.model import NO_FLAGS, Flags, MailboxName, Ref, make_flags
-from mailtwin.model.labels import escaped, label_flags, label_in, split_labels, unescaped
+from mailtwin.model.labels import escaped, label_flag, label_flags, label_in, split_labels, unescaped
 from mailtwin.stores.base import (
     ALL_MAIL,
     FlagChange,
@@ -40,7 +40,7 @@ from mailtwin.stores.base import (
 from mailtwin.stores.durable import disk_errors, let_go, off_loop, sync_directory, write_all
 from mailtwin.stores.maildir import MaildirMailbox, MaildirStore
 from mailtwin.stores.maildir_delivery import MaildirDelivery
-from mailtwin.stores.maildir_scan import is_fresh
+from mailtwin.stores.maildir_scan import is_fresh, scan_mailbox
 
 FILE_NAME = "mailtwin-labels"
 FIRST_LINE = "# mailtwin labels 1"
@@ -125,9 +125,10 @@ class LabelFile:
         """Replaces the file by what `edit` makes of its flags and names. Raises MailboxError, OSError."""
         for _round in range(ROUNDS_MAX):
             found = self.read()
-            flags, names = dict(found.flags), set(found.names)
+            # A label that the last message loses is still a label.
+            flags, names = dict(found.flags), set(found.all_names)
             edit(flags, names)
-            if flags == found.flags and names == found.names:
+            if flags == found.flags and names == found.all_names:
                 return
             if self._write(flags, names, instead_of=found.stamp):
                 return
@@ -238,15 +239,20 @@ class LabelledMaildir(MaildirStore):
         await self._edit(lambda _flags, names: names.add("/".join(name.parts)))
 
     async def remove_label(self, name: MailboxName) -> None:
-        """Its line goes, unless messages carry it."""
+        """Its line goes, unless messages carry it. Lines of messages that are gone say nothing."""
         label = "/".join(name.parts)
-        (flag,) = label_flags([label])
+        flag = label_flag(label)
 
         def edit(flags: dict[str, Flags], names: set[str]) -> None:
-            if any(flag in held for held in flags.values()):
-                raise MailboxError(
-                    f"the label {name} is not removed: {self.address} has messages that carry it"
-                )
+            directory = self.directory_of(ALL_MAIL)
+            assert directory is not None, "there is a file in it"
+            there = scan_mailbox(directory, self.separator, self.clock_ns()).places
+            for ref in [ref for ref, held in flags.items() if flag in held]:
+                if ref in there:
+                    raise MailboxError(
+                        f"the label {name} is not removed: {self.address} has messages that carry it"
+                    )
+                flags[ref] = make_flags(flags[ref] - {flag})
             names.discard(label)
 
         await self._edit(edit)
