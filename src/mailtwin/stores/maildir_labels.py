@@ -7,14 +7,16 @@ The file `mailtwin-labels` lies beside `cur` and `new` of the mailbox of all mai
     1700000000.M12P34Q5R6.host TAB Work TAB \\Inbox     the unique part of a message's file name, and its labels
 
 TAB separates; in names and labels `%` and control characters are written as `%25` and the like. The file is replaced
-as a whole, durably, and never by what was read before somebody else changed it. A file that is missing or does not
-begin with its first line says nothing: it is never taken for a wish to take all labels away.
+as a whole, durably, and never by what was read before somebody else changed it. A file that is missing, does not begin
+with its first line, breaks off in a line or has blanks for TAB says nothing: it is never taken for a wish to take
+labels away. What editors add, a byte order mark and CR before the line's end, does not count.
 
 Read first: `maildir`, `mailtwin.model.labels`.
 """
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -93,8 +95,10 @@ class LabelFile:
         with os.fdopen(descriptor, "rb") as file:
             os.fsync(descriptor)
             stamp = _stamp(os.fstat(descriptor))
-            lines = file.read().split(b"\n")
-        if lines[0].decode("utf-8", "replace") != FIRST_LINE:
+            *lines, rest = file.read().removeprefix(codecs.BOM_UTF8).split(b"\n")
+        if rest:
+            raise self._senseless(len(lines) + 1, "it breaks off, without a line end")
+        if not lines or lines[0].removesuffix(b"\r") != FIRST_LINE.encode():
             raise self._senseless(1, f"it does not begin with {FIRST_LINE!r}")
         return Labelled(*self._parse(lines), stamp)
 
@@ -110,6 +114,8 @@ class LabelFile:
                 raise self._senseless(number, "it is not UTF-8") from None
             if not ref:
                 names.update(filter(None, labels))
+            elif not labels and " " in ref:
+                raise self._senseless(number, "it has no TAB between the message and its labels")
             elif ref in flags:
                 raise self._senseless(number, f"{ref} has a line already")
             else:
