@@ -395,7 +395,7 @@ def _file(path: Path, text: bytes) -> LabelFile:
 def test_as_an_editor_writes_it(start: bytes, end: bytes, tmp_path: Path) -> None:
     lines = [b"# mailtwin labels 1", b"\tHome", b"", b"# a remark", b"a\tWork", b"b", b""]
     found = _file(tmp_path, start + end.join(lines)).read()
-    assert (found.all_names, set(found.flags)) == ({"Home", "Work"}, {"a", "b"})
+    assert (set(found.all_names), set(found.flags)) == ({"Home", "Work"}, {"a", "b"})
 
 
 @pytest.mark.parametrize(
