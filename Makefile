@@ -50,7 +50,7 @@ faults: $(SERVERS)
 
 # SOAK_ARGS: --runs N, --first WORLD, --seed N, --server KIND, --tool NAME, --jobs N, --log PATH
 soak: $(SERVERS)
-	MAILTWIN_WORLDS=3000 $(BIN)/pytest -n $(WORKERS) tests/engine/test_worlds.py tests/engine/test_state_lost.py
+	MAILTWIN_WORLDS=3000 $(BIN)/pytest -n $(WORKERS) tests/engine/test_worlds.py tests/engine/test_label_worlds.py tests/engine/test_state_lost.py
 	$(BIN)/python -m mailtwin.testing.faults.soak $(SOAK_ARGS)
 
 bench: $(SERVERS)

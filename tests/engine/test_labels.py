@@ -153,6 +153,24 @@ async def test_a_label_in_use_is_not_removed(tmp_path: Path) -> None:
     assert "carry it" in report.problems[0].error.message
 
 
+async def test_a_label_that_is_still_to_be_removed_is_not_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twins = Twins(tmp_path)
+    twins.left.user_label(WORK)
+    assert (await twins.run()).in_step
+    twins.left.user_unlabel(WORK)
+
+    async def refuse(name: MailboxName) -> None:
+        raise MailboxError(f"not now: {name}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(twins.right, "remove_label", refuse)
+        assert [problem.error.message for problem in (await twins.run()).problems] == ["not now: Work"]
+    assert (await twins.run()).in_step
+    assert twins.names() == (set(), set())
+
+
 async def test_one_way_the_destination_is_no_source(tmp_path: Path) -> None:
     twins = Twins(tmp_path, policy=Policy(direction=Direction.LEFT_TO_RIGHT))
     twins.left.user_label(WORK)
@@ -268,6 +286,27 @@ def test_what_is_written_is_read_again(label: str, tmp_path: Path) -> None:
     found = file.read()
     assert found.flags == dict.fromkeys(refs, make_flags([flag]))
     assert found.names == {label}
+
+
+def test_a_label_that_its_last_message_loses_is_still_a_label(tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    file = LabelFile(tmp_path)
+    (tmp_path / FILE_NAME).write_text("# mailtwin labels 1\na\tWork\t\\Inbox\n")
+    file.change(lambda flags, _names: flags.clear())
+    assert file.read().all_names == {"Work"}
+
+
+async def test_the_line_of_a_message_that_is_gone_keeps_no_label(tmp_path: Path) -> None:
+    store = LabelledMaildir(tmp_path / "mail")
+    await store.connect(create=True)
+    await store.create(ALL_MAIL)
+    (path,) = (tmp_path / "mail").rglob(FILE_NAME)
+    path.write_text("# mailtwin labels 1\ngone\tWork\tHome/Keys\nthere\tHome/Keys\n")
+    (path.parent / "cur" / "there:2,S").write_text("Subject: a\n\n")
+    await store.remove_label(WORK)
+    with pytest.raises(MailboxError, match="carry it"):
+        await store.remove_label(HOME)
+    assert LabelFile(path.parent).read().all_names == {"Home/Keys"}
 
 
 def test_a_change_by_somebody_else_meanwhile_is_kept(tmp_path: Path) -> None:

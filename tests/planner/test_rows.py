@@ -146,6 +146,8 @@ copy intents
 1>5@m          | 1         | 5         | identify right 5                 # who arrived?
 1>5@m          | 1         | 4 5@m     | adopt 1=5, copy right 4          # below the floor it is another
 1>5:S@m        | 1:F       | 5:A@m     | adopt 1=5 S                      # with the flags that were sent
+1>5:SK@m       | 1         | 5:K@m     | adopt 1=5 SK                     # ... and with a keyword that arrived
+1>5:SK@m       | 1:K       | 5:S@m     | adopt 1=5 S                      # ... not with one that did not
 5<1@m          | 5@m       | 1         | adopt 5=1                        # from right to left
 1>5@m          |           | 5@m       | remove right 5                   # its source was removed meanwhile
 1>5@m          | ?         | 5@m       |                                  # its source was not seen: wait

@@ -150,8 +150,8 @@ class Copier:
         intent = CopyIntent(
             source=self.side,
             ref=message.ref,
-            # Where a message may have been there before, its flags are agreed on when they are seen.
-            flags=NO_FLAGS if self.merges else agreed_when_sent(sent),
+            # Where a message may have been there before, its system flags are agreed on when they are seen.
+            flags=make_flags(sent - SYSTEM_FLAGS) if self.merges else sent,
             validity=self.validity,
             target=target.ref,
             floor=target.floor,
@@ -201,10 +201,11 @@ class Copier:
         self.copied_bytes += one.size
         intent, other = one.intent, self.side.other
         left, right = (intent.ref, ref) if self.side is Side.LEFT else (ref, intent.ref)
-        yield AddLink(Link(left, right, intent.flags))
+        agreed = agreed_when_sent(intent.flags)
+        yield AddLink(Link(left, right, agreed))
         yield DropCopy(intent)
         yield Note("copy", left, right, f"to {other.label}: {one.why}", one.message_id)
-        keywords = make_flags(one.flags - intent.flags)
+        keywords = make_flags(one.flags - agreed)
         if keywords:
             # Agreed on as soon as they are seen; if they never are, the server dropped them.
             yield AddStore(StoreIntent(left, right, other, keywords, NO_FLAGS, one.flags))

@@ -60,8 +60,10 @@ class Labels:
             problem = await self._execute(state, operation, names)
             if problem is not None:
                 problems.append(problem)
-        agreed = names[Side.LEFT] & names[Side.RIGHT]
-        if agreed != state.labels():
+        # What was agreed on and is still to be removed on one side is not new there.
+        known = state.labels()
+        agreed = names[Side.LEFT] & names[Side.RIGHT] | known & (names[Side.LEFT] | names[Side.RIGHT])
+        if agreed != known:
             state.agree_labels(agreed)
         return problems
 

@@ -132,8 +132,7 @@ def _intent(op: Copy, twin: Link, who: Identity, destination: Listing) -> CopyIn
     """The copy has the flags of the message that it is made of, as far as those were agreed on."""
     known = [ref for ref in destination.flags if isinstance(ref, int)]
     floor = max(destination.uid_next or 1, max(known, default=0) + 1)
-    flags = agreed_when_sent(twin.flags)
-    return CopyIntent(op.source, op.ref, flags, destination.validity, floor=floor, identity=who)
+    return CopyIntent(op.source, op.ref, twin.flags, destination.validity, floor=floor, identity=who)
 
 
 def _conclude(
@@ -144,7 +143,7 @@ def _conclude(
         case Stored(ref) if ref not in linked:
             linked.add(ref)
             left, right = (op.ref, ref) if op.source is Side.LEFT else (ref, op.ref)
-            yield AddLink(Link(left, right, intent.flags))
+            yield AddLink(Link(left, right, agreed_when_sent(intent.flags)))
             yield DropCopy(intent)
             assert intent.identity is not None
             why = f"to {op.source.other.label}, copied there from {mailbox}: {op.why}"

@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from mailtwin.model import Identity, Ref, Side
+from mailtwin.model import Flags, Identity, Ref, Side
+from mailtwin.model.flags import SYSTEM_FLAGS
 from mailtwin.planner.draft import Draft, RefKey, Survivor, ref_key
 from mailtwin.planner.merge import shared_flags
 from mailtwin.planner.operations import (
@@ -49,8 +50,16 @@ def plan_begun_copies(draft: Draft) -> None:
 def adoption(draft: Draft, intent: CopyIntent, source: Ref, copy: Ref, why: str) -> Adopt:
     """The end of a copy whose source and copy are both there."""
     left, right = (source, copy) if intent.source is Side.LEFT else (copy, source)
-    # The flags that were sent, not those seen now: what changed since, on either side, is then seen as a change.
-    return Adopt(left, right, shared_flags(intent.flags, draft.vocabularies), why, intent)
+    arrived = _arrived(intent, draft.listings[intent.source.other].flags[copy])
+    return Adopt(left, right, shared_flags(arrived, draft.vocabularies), why, intent)
+
+
+def _arrived(intent: CopyIntent, seen: Flags) -> Flags:
+    """The flags that were sent, not those seen now: what changed since, on either side, is then seen as a change.
+
+    But keywords and labels count only if they are seen: a server that drops them is nobody who removed them.
+    """
+    return intent.flags & (SYSTEM_FLAGS | seen)
 
 
 def _floor(intent: CopyIntent) -> RefKey:
@@ -247,7 +256,8 @@ class _Resolution:
             return adoption(self.draft, intent, intent.ref, ref, f"{gone}; kept")
         if policy.removals is Removals.RESTORE or not policy.direction.may_change(self.side):
             return Abandon(intent, gone)
-        if self.draft.flags_win(self.side, intent.flags, self.listing.flags[ref]):
+        seen = self.listing.flags[ref]
+        if self.draft.flags_win(self.side, _arrived(intent, seen), seen):
             return Abandon(intent, f"{gone}, but its flags changed on {self.side.label}")
         return Remove(self.side, ref, None, gone, intent)
 

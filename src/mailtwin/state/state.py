@@ -254,12 +254,12 @@ class State:
             self._agreed = agreed
 
     def labels(self) -> frozenset[MailboxName]:
-        """The labels that both sides had when they were last in step."""
+        """The labels that both sides have had, and that are not gone on both."""
         with self._reading() as connection:
             return frozenset(unpack_name(name) for (name,) in connection.execute("SELECT name FROM labels"))
 
     def agree_labels(self, names: Collection[MailboxName]) -> None:
-        """Both sides have exactly these labels; in one transaction."""
+        """Replaces them, in one transaction."""
         with self._writing() as connection:
             connection.execute("DELETE FROM labels")
             connection.executemany(

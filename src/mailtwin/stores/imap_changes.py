@@ -191,9 +191,11 @@ async def _ask(mailbox: Selected, ledger: Ledger) -> bool:
     listing = FlagList(mailbox.about, lambda: ledger.now.messages, reader)
     room = len(ledger.known) + ledger.now.messages + LISTING_SURPLUS_MAX
     gone = [ledger.gone]
+    heard: set[int | None] = {None}
 
     def take(item: r.Fetch) -> None:
         listing.take(item)
+        heard.add(item.uid)
         ledger.modseq = max(ledger.modseq, item.modseq or 0)
 
     def take_gone(item: r.Vanished) -> None:
@@ -212,7 +214,8 @@ async def _ask(mailbox: Selected, ledger: Ledger) -> bool:
     answer = await mailbox.each(changes, take, take_gone)
     ledger.told |= listing.found
     ledger.gone = _union(gone)
-    return answer.complete
+    # What is told of a message without all its flags is a change that nobody knows.
+    return answer.complete and len(heard) == len(listing.found) + 1
 
 
 async def _search(mailbox: Selected, ledger: Ledger, flags: dict[int, Flags]) -> Mapping[int, Flags] | None:

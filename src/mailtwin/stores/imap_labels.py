@@ -54,6 +54,8 @@ CARRIED = frozenset({"\\inbox", "\\important", "\\sent"})
 class LabelView(ImapStore):
     """The mailbox of all mail of one account. Raises ConfigurationError when the server has no labels."""
 
+    copies_within = False  # there is one mailbox
+
     def __init__(
         self,
         endpoint: Place,
@@ -83,7 +85,8 @@ class LabelView(ImapStore):
             )
         self._all = uses["\\All"].spelling
         self.trash = uses["\\Trash"].spelling if "\\Trash" in uses else None
-        labels = {name: info for name, info in listed.mailboxes.items() if _is_label(info)}
+        root = uses["\\All"].name.parts[:-1]
+        labels = {name: info for name, info in listed.mailboxes.items() if _is_label(info, root)}
         self._labels = replace(listed, mailboxes=labels)
         return MailboxList({ALL_MAIL: replace(uses["\\All"], name=ALL_MAIL, special_use="")}, listed.complete)
 
@@ -204,24 +207,29 @@ class LabelledMailbox(ImapMailbox):
         keeps no other from being set."""
         plain: list[FlagChange] = []
         wanted: dict[tuple[str, Sign], set[Ref]] = {}
+        refused: dict[str, str] = {}
         for change in changes:
             (add, labels_on), (remove, labels_off) = split_labels(change.add), split_labels(change.remove)
             if add or remove:
                 plain.append(FlagChange(change.refs, add, remove))
             for sign, flags in (("+", labels_on), ("-", labels_off)):
                 for flag in flags:
-                    wanted.setdefault((flag, cast(Sign, sign)), set()).update(change.refs)
-        refused = dict(await super().store_flags(plain))
+                    if why := _why_not(label_in(flag) or ""):
+                        refused[flag] = why
+                    else:
+                        wanted.setdefault((flag, cast(Sign, sign)), set()).update(change.refs)
+        refused.update(await super().store_flags(plain))
         commands = [
             (flag, command)
             for (flag, sign), refs in sorted(wanted.items())
             for command in self.split(uid_set(refs), partial(_store_label, sign=sign, flag=flag))
         ]
-        results = await self.session.run_all([command for _flag, command in commands])
+        results = await self._in_this_mailbox.run_all([command for _flag, command in commands])
         for (flag, _command), result in zip(commands, results, strict=True):
             self.heed(result)
             if not result.ok:
-                refused[flag] = result.text or "the server gave no reason"
+                code = result.code.name if result.code is not None else "the server gave no reason"
+                refused[flag] = result.text or code
         return refused
 
     async def remove(self, refs: Sequence[Ref]) -> None:
@@ -274,5 +282,16 @@ def _store_label(uids: UidSet, *, sign: Sign, flag: str) -> StoreLabels:
     return StoreLabels(uids, sign, frozenset({label}))
 
 
-def _is_label(info: MailboxInfo) -> bool:
-    return not info.special_use and not info.name.is_inbox
+def _is_label(info: MailboxInfo, root: tuple[str, ...]) -> bool:
+    """`root`: the name below which all mail is, and with it what else is the server's own, such as chats."""
+    is_own = info.special_use or info.name.is_inbox or (root and info.name.parts[: len(root)] == root)
+    return not is_own
+
+
+def _why_not(label: str) -> str:
+    """Why a label cannot be given to a message here, or taken from it; "" when it can."""
+    if label.startswith("\\") and label.lower() not in CARRIED:
+        return "a label that begins with a backslash is the server's own"
+    if not label.isprintable():
+        return "it cannot be written as the name of a mailbox"
+    return ""

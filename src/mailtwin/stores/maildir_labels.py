@@ -7,14 +7,16 @@ The file `mailtwin-labels` lies beside `cur` and `new` of the mailbox of all mai
     1700000000.M12P34Q5R6.host TAB Work TAB \\Inbox     the unique part of a message's file name, and its labels
 
 TAB separates; in names and labels `%` and control characters are written as `%25` and the like. The file is replaced
-as a whole, durably, and never by what was read before somebody else changed it. A file that is missing or does not
-begin with its first line says nothing: it is never taken for a wish to take all labels away.
+as a whole, durably, and never by what was read before somebody else changed it. A file that is missing, does not begin
+with its first line, breaks off in a line or has blanks for TAB says nothing: it is never taken for a wish to take
+labels away. What editors add, a byte order mark and CR before the line's end, does not count.
 
 Read first: `maildir`, `mailtwin.model.labels`.
 """
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -24,7 +26,7 @@ from typing import Any
 
 from mailtwin.errors import MailboxError
 from mailtwin.model import NO_FLAGS, Flags, MailboxName, Ref, make_flags
-from mailtwin.model.labels import escaped, label_flags, label_in, split_labels, unescaped
+from mailtwin.model.labels import escaped, label_flag, label_flags, label_in, split_labels, unescaped
 from mailtwin.stores.base import (
     ALL_MAIL,
     FlagChange,
@@ -40,7 +42,7 @@ from mailtwin.stores.base import (
 from mailtwin.stores.durable import disk_errors, let_go, off_loop, sync_directory, write_all
 from mailtwin.stores.maildir import MaildirMailbox, MaildirStore
 from mailtwin.stores.maildir_delivery import MaildirDelivery
-from mailtwin.stores.maildir_scan import is_fresh
+from mailtwin.stores.maildir_scan import is_fresh, scan_mailbox
 
 FILE_NAME = "mailtwin-labels"
 FIRST_LINE = "# mailtwin labels 1"
@@ -93,8 +95,10 @@ class LabelFile:
         with os.fdopen(descriptor, "rb") as file:
             os.fsync(descriptor)
             stamp = _stamp(os.fstat(descriptor))
-            lines = file.read().split(b"\n")
-        if lines[0].decode("utf-8", "replace") != FIRST_LINE:
+            *lines, rest = file.read().removeprefix(codecs.BOM_UTF8).split(b"\n")
+        if rest:
+            raise self._senseless(len(lines) + 1, "it breaks off, without a line end")
+        if not lines or lines[0].removesuffix(b"\r") != FIRST_LINE.encode():
             raise self._senseless(1, f"it does not begin with {FIRST_LINE!r}")
         return Labelled(*self._parse(lines), stamp)
 
@@ -110,6 +114,8 @@ class LabelFile:
                 raise self._senseless(number, "it is not UTF-8") from None
             if not ref:
                 names.update(filter(None, labels))
+            elif not labels and " " in ref:
+                raise self._senseless(number, "it has no TAB between the message and its labels")
             elif ref in flags:
                 raise self._senseless(number, f"{ref} has a line already")
             else:
@@ -125,9 +131,10 @@ class LabelFile:
         """Replaces the file by what `edit` makes of its flags and names. Raises MailboxError, OSError."""
         for _round in range(ROUNDS_MAX):
             found = self.read()
-            flags, names = dict(found.flags), set(found.names)
+            # A label that the last message loses is still a label.
+            flags, names = dict(found.flags), set(found.all_names)
             edit(flags, names)
-            if flags == found.flags and names == found.names:
+            if flags == found.flags and names == found.all_names:
                 return
             if self._write(flags, names, instead_of=found.stamp):
                 return
@@ -238,15 +245,20 @@ class LabelledMaildir(MaildirStore):
         await self._edit(lambda _flags, names: names.add("/".join(name.parts)))
 
     async def remove_label(self, name: MailboxName) -> None:
-        """Its line goes, unless messages carry it."""
+        """Its line goes, unless messages carry it. Lines of messages that are gone say nothing."""
         label = "/".join(name.parts)
-        (flag,) = label_flags([label])
+        flag = label_flag(label)
 
         def edit(flags: dict[str, Flags], names: set[str]) -> None:
-            if any(flag in held for held in flags.values()):
-                raise MailboxError(
-                    f"the label {name} is not removed: {self.address} has messages that carry it"
-                )
+            directory = self.directory_of(ALL_MAIL)
+            assert directory is not None, "there is a file in it"
+            there = scan_mailbox(directory, self.separator, self.clock_ns()).places
+            for ref in [ref for ref, held in flags.items() if flag in held]:
+                if ref in there:
+                    raise MailboxError(
+                        f"the label {name} is not removed: {self.address} has messages that carry it"
+                    )
+                flags[ref] = make_flags(flags[ref] - {flag})
             names.discard(label)
 
         await self._edit(edit)
