@@ -340,7 +340,11 @@ class ImapMailbox(Mailbox):
         error = result.error(host, mailbox=self.spelling)
         if error is not None and error.scope > Scope.MAILBOX:
             raise error
-        if not result.ok or result.status is None or (result.code is not None and result.code.name == "LIMIT"):
+        if (
+            not result.ok
+            or result.status is None
+            or (result.code is not None and result.code.name == "LIMIT")
+        ):
             return
         pause = throttle_of(result.status)
         if pause is not None:
