@@ -1,4 +1,4 @@
-"""A server that stores no second message of one Message-ID: what it holds is told from what was sent."""
+"""Servers that hold something else than they were sent: another message of its Message-ID, or it rendered anew."""
 
 from __future__ import annotations
 
@@ -65,3 +65,31 @@ async def test_flags_of_a_message_that_was_there_are_merged(flags: list[str], tm
         assert left.contents(WORK)[uid].flags == wanted
         assert {frozenset(message.flags) for message in made["Work"]} == {wanted}
         assert server.counts["APPEND"] == 1
+
+
+async def test_what_a_server_rendered_anew_is_known_again_when_it_is_numbered_anew(tmp_path: Path) -> None:
+    left, right = MemoryStore("left"), MemoryStore("right")
+    letter = b"Message-ID: <%d@x>\r\nSubject: %d\r\n\r\ntext\r\n"
+    for number in range(5):
+        left.add(INBOX, letter % (number, number))
+
+    async def sync_once() -> RunReport:
+        state = State.open(tmp_path / "state.db", left="left", right="right", now=time.time)
+        try:
+            return await sync(Pair(left, right), state)
+        finally:
+            state.close()
+
+    assert (await sync_once()).in_step
+    for uid, message in right.contents(INBOX).items():
+        right.user_rots(INBOX, uid, message.data + b"-- \r\nwith a footer\r\n")
+    right.user_renumbers(INBOX)
+    report = await sync_once()
+    assert report.in_step, report.problems
+    assert report.counts.adopted == 5
+    assert len(left.contents(INBOX)) == len(right.contents(INBOX)) == 5
+    # From now on a message of the same headers is one of its own again.
+    left.add(INBOX, letter % (9, 9))
+    right.add(INBOX, letter % (9, 9) + b"footer\r\n")
+    assert (await sync_once()).in_step
+    assert len(left.contents(INBOX)) == len(right.contents(INBOX)) == 7

@@ -15,7 +15,8 @@ the listing broke off and proves no absence, or `?1-3` when it covers UIDs 1 to 
 * stragglers: the same with `~` in front, and `/9` behind when it was found as 9, `/9x` when it is
   to be removed, `/9k` when it is to be kept;
 * stores begun: `1=1>+S-F:S` on the right (`<` on the left), agreeing on S;
-* removals begun: `-1>` of left 1, `-<x` of right x, then `v2`.
+* removals begun: `-1>` of left 1, `-<x` of right x, then `v2`;
+* `renumbered`: what was agreed on before is forgotten.
 
 Flags are letters: S seen, F flagged, A answered, K a keyword.
 """
@@ -147,8 +148,11 @@ ATTEMPTS = {"": Attempt.OPEN, "?": Attempt.WAITED, "!": Attempt.ANSWERED, "!!": 
 def base(text: str) -> Base:
     """The base of a row."""
     links, copies, stores, stragglers, removals = [], [], [], [], []
+    renumbered = False
     for word in text.split():
-        if word.startswith("~"):
+        if word == "renumbered":
+            renumbered = True
+        elif word.startswith("~"):
             stragglers.append(_straggler(word))
         elif word.startswith("-"):
             removals.append(_removal(word))
@@ -159,7 +163,7 @@ def base(text: str) -> Base:
         else:
             parts = _parts(r"(?P<left>\w+)=(?P<right>\w+)(:(?P<flags>\w*))?", word)
             links.append(Link(ref(parts["left"]), ref(parts["right"]), flags(parts["flags"])))
-    return Base(links, "1", "1", copies, stores, stragglers, removals)
+    return Base(links, "1", "1", copies, stores, stragglers, removals, renumbered)
 
 
 def _removal(word: str) -> RemoveIntent:

@@ -70,6 +70,11 @@ fresh
                | 1@m 2@m   | 7@m 8@m   | adopt 1=7, adopt 2=8             # twins, in order
                | 1@m 2@m   | 7@m       | adopt 1=7, copy left 2           # more on one side
                | 1@m       | 7@m~      | copy left 1, copy right 7        # headers alone are no identity
+renumbered     | 1@m 2@n   | 7@m~ 8@n  | adopt 1=7, adopt 2=8             # ... but of what was in step before
+renumbered     | 1@m 2@m   | 7@m~      | copy left 1, copy left 2, copy right 7    # ... if it is the only one
+renumbered     | 1@m       | 7@m~ 8@n ? | copy right 8                    # ... and all was seen
+renumbered     | 1@m 2@m~  | 7@m~      | copy left 1, adopt 2=7           # the same comes before that
+renumbered 1=1 | 1@o 2@m   | 1@o 7@m~  | adopt 2=7                        # also when some are paired already
 1=1            | 1 2       | 1         | copy left 2                      # next to a linked one
                | 1@m       | 7@m ?     | adopt 1=7                        # what was seen may be paired
 

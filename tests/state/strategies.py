@@ -171,6 +171,7 @@ class Model:
     sightings: dict[Side, Sighting] = field(default_factory=dict)
     held: dict[Side, HeldRemovals] = field(default_factory=dict)
     removals: set[RemoveIntent] = field(default_factory=set)
+    renumbered: bool = False
 
     def copy(self) -> Model:
         return Model(
@@ -185,6 +186,7 @@ class Model:
             dict(self.sightings),
             dict(self.held),
             set(self.removals),
+            self.renumbered,
         )
 
     def apply(self, changes: Iterable[Change]) -> Model:
@@ -198,6 +200,7 @@ class Model:
                 continue
             if isinstance(change, ForgetAll):
                 snapshots = []
+                after.renumbered = self.renumbered or bool(self.links)
             try:
                 after._one(change)
             except ContradictionError:
@@ -255,6 +258,7 @@ class Model:
     ) -> None:
         match change:
             case SaveSighting(side, sighting, whole):
+                self.renumbered = False
                 before = self.sightings.get(side, Sighting(0))
                 counted = replace(sighting, whole=5.0) if whole else before
                 changed = 0 if whole else before.changed + 1
@@ -306,6 +310,7 @@ class Model:
                 stores=list(self.stores.values()),
                 stragglers=list(self.stragglers),
                 removals=list(self.removals),
+                renumbered=self.renumbered,
             )
         )
 

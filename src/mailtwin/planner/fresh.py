@@ -29,6 +29,8 @@ def plan_fresh(draft: Draft) -> None:
         return
     if all(fresh):
         fresh = _adopt(draft, fresh)
+        if draft.base.renumbered:
+            fresh = _adopt_rendered(draft, fresh)
     for side in Side:
         if not draft.listings[side.other].complete:
             continue  # the twin may be what was not seen
@@ -86,6 +88,44 @@ def _nameless(draft: Draft, side: Side) -> list[Ref]:
         return []
     bereft = (each.ref for each in draft.survivors if each.side is side and each.identity(listing) is None)
     return [ref for ref in (*draft.unlinked[side], *bereft) if ref in listing.nameless]
+
+
+def _adopt_rendered(draft: Draft, fresh: tuple[list[Ref], list[Ref]]) -> tuple[list[Ref], list[Ref]]:
+    """Pairs what was in step before a numbering changed, and is rendered anew by its server since it was stored: the
+    only two messages left whose headers say that they are the same. Returns what remains; where not everything was
+    seen, those that may be such a pair wait.
+
+    Elsewhere headers alone are no identity: two copies of one letter, one of them changed by a list, are two messages.
+    """
+    left, right = draft.listings
+    seen_all = left.complete and right.complete
+    by_headers = [_by_headers(draft, side, fresh[side]) for side in Side]
+    paired: tuple[set[Ref], set[Ref]] = (set(), set())
+    for headers, refs in by_headers[Side.LEFT].items():
+        twins = by_headers[Side.RIGHT].get(headers, [])
+        if not seen_all and twins:
+            paired[Side.LEFT].update(refs)
+            paired[Side.RIGHT].update(twins)
+        elif len(refs) == len(twins) == 1:
+            (ref,), (twin,) = refs, twins
+            agreed = common_flags(left.flags[ref], right.flags[twin], draft.vocabularies)
+            draft.add(
+                Adopt(ref, twin, agreed, "the same message before the numbering changed, rendered anew")
+            )
+            paired[Side.LEFT].add(ref)
+            paired[Side.RIGHT].add(twin)
+    rest = [[ref for ref in fresh[side] if ref not in paired[side]] for side in Side]
+    return rest[Side.LEFT], rest[Side.RIGHT]
+
+
+def _by_headers(draft: Draft, side: Side, refs: list[Ref]) -> dict[str, list[Ref]]:
+    """Messages with a Message-ID by what their headers say."""
+    found: dict[str, list[Ref]] = defaultdict(list)
+    for ref in refs:
+        who = draft.listings[side].identities[ref]
+        if who.has_message_id:
+            found[who.headers].append(ref)
+    return found
 
 
 def _adopt(draft: Draft, fresh: tuple[list[Ref], list[Ref]]) -> tuple[list[Ref], list[Ref]]:

@@ -164,7 +164,8 @@ class RemoveIntent:
 class Base:
     """The durable knowledge of one mailbox: agreements, the validities they belong to, and open intents.
 
-    A validity is None before the mailbox was first seen on that side.
+    A validity is None before the mailbox was first seen on that side. `renumbered`: the agreements were forgotten
+    because a numbering changed, and the mailbox was not in step since.
     """
 
     links: Sequence[Link] = ()
@@ -174,6 +175,7 @@ class Base:
     stores: Sequence[StoreIntent] = ()
     stragglers: Sequence[Straggler] = ()
     removals: Sequence[RemoveIntent] = ()
+    renumbered: bool = False
 
     def validity(self, side: Side) -> str | None:
         """The numbering that the links' refs on `side` belong to."""

@@ -98,11 +98,12 @@ def links(connection: sqlite3.Connection, name: MailboxName) -> list[Link]:
 def base(connection: sqlite3.Connection, name: MailboxName, agreed: tuple[Link, ...]) -> Base:
     """Everything the planner needs to know about `name`; `agreed`: its agreements."""
     row = connection.execute(
-        "SELECT id, left_validity, right_validity FROM mailboxes WHERE name = ?", (pack_name(name),)
+        "SELECT id, left_validity, right_validity, renumbered FROM mailboxes WHERE name = ?",
+        (pack_name(name),),
     ).fetchone()
     if row is None:
         return Base()
-    mailbox, left_validity, right_validity = row
+    mailbox, left_validity, right_validity, renumbered = row
     copy_rows = connection.execute(f"SELECT {_COPY_COLUMNS} FROM copies WHERE mailbox = ?", (mailbox,))
     stores = connection.execute(
         "SELECT left_ref, right_ref, side, add_flags, remove_flags, result FROM stores WHERE mailbox = ?",
@@ -122,6 +123,7 @@ def base(connection: sqlite3.Connection, name: MailboxName, agreed: tuple[Link, 
         stores=tuple(map(_store_intent, stores)),
         stragglers=tuple(map(_straggler, straggler_rows)),
         removals=tuple(map(_remove_intent, removals)),
+        renumbered=bool(renumbered),
     )
 
 

@@ -197,7 +197,8 @@ class State:
             for table in ("stragglers", "removals", "digests"):
                 connection.execute(f"DELETE FROM {table} WHERE mailbox = ?", (mailbox,))
             connection.execute(
-                "UPDATE mailboxes SET known = 0, links = 0, left_validity = NULL, right_validity = NULL"
+                "UPDATE mailboxes SET known = 0, links = 0, left_validity = NULL, right_validity = NULL,"
+                " renumbered = 0"
                 " WHERE name = ?",
                 (pack_name(name),),
             )

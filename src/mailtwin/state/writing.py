@@ -306,6 +306,7 @@ def forget_all(transaction: Transaction, _changes: Sequence[ForgetAll] = ()) -> 
     tables = (
         "copies", "stores", "snapshots", "deviations", "uncopied", "sightings", "held", "held_messages", "emails",
     )  # fmt: skip
+    transaction.many("UPDATE mailboxes SET renumbered = 1 WHERE id = ? AND links > 0", [()])
     for table in tables:
         transaction.many(f"DELETE FROM {table} WHERE mailbox = ?", [()])
     return -transaction.many("DELETE FROM links WHERE mailbox = ?", [()])
@@ -349,6 +350,7 @@ def _drop_both_snapshots(transaction: Transaction) -> None:
 
 
 def _save_sightings(transaction: Transaction, changes: Sequence[SaveSighting]) -> int:
+    transaction.many("UPDATE mailboxes SET renumbered = 0 WHERE id = ?", [()])
     steady = transaction.steady
     transaction.many(
         "INSERT INTO sightings (mailbox, side, listed, location, whole, changed)"
