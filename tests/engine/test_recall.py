@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -52,11 +52,15 @@ class Relay:
     port: int = 0
     count: int = 0
     lines: list[bytes] = field(default_factory=list)
+    served: set[asyncio.Task[None]] = field(default_factory=set)
 
     def restart(self) -> None:
         """Forgets what was counted."""
         self.count = 0
         self.lines.clear()
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.served.add(asyncio.get_running_loop().create_task(self.serve(reader, writer)))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_server, to_server = await asyncio.open_connection("127.0.0.1", self.target)
@@ -73,18 +77,21 @@ class Relay:
                 await writer.drain()
         finally:
             writer.close()
+            with suppress(ConnectionError):  # how it ended is the tests' business
+                await writer.wait_closed()
 
 
 @asynccontextmanager
 async def relay_to(port: int) -> AsyncIterator[Relay]:
     relay = Relay(port)
-    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(relay.accept, "127.0.0.1", 0)
     relay.port = server.sockets[0].getsockname()[1]
     try:
         yield relay
     finally:
         server.close()
         await server.wait_closed()
+        await asyncio.gather(*relay.served)
 
 
 async def cost_of_three_changes(
@@ -368,7 +375,9 @@ def changes(seed: int) -> Callable[[SimAccount, list[int]], None]:
                         box.remove(uid)
                 case 2 | 3:
                     for uid in some:
-                        box.set_flags(uid, box[uid].flags ^ {rng.choice(["\\Seen", "\\Flagged", "work"])})
+                        box.set_flags(
+                            uid, box[uid].flags ^ {rng.choice(["\\Seen", "\\Flagged", "$recalled"])}
+                        )
                 case _:
                     numbers.append(len(numbers))
                     box.remove(box.append(message(numbers[-1])))
