@@ -50,6 +50,10 @@ ROUNDS_MAX = 10
 """How often a change is tried while somebody else changes the file."""
 
 
+Stamp = tuple[int, int, int, int]
+"""Inode, size, modification time and change time of the file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """What the file says: the labels of each message as flags, those that are named by themselves, and which file it
@@ -57,11 +61,7 @@ class Labelled:
 
     flags: Mapping[str, Flags]
     names: frozenset[str]
-    stamp: tuple[int, int, int, int]
-
-    def cursor(self, now_ns: int) -> str | None:
-        """Another text after each change; None while a change could go unseen."""
-        return None if is_fresh(max(self.stamp[2:]), now_ns) else ":".join(map(str, self.stamp))
+    stamp: Stamp
 
     @property
     def all_names(self) -> frozenset[str]:
@@ -101,6 +101,13 @@ class LabelFile:
         if not lines or lines[0].removesuffix(b"\r") != FIRST_LINE.encode():
             raise self._senseless(1, f"it does not begin with {FIRST_LINE!r}")
         return Labelled(*self._parse(lines), stamp)
+
+    def cursor(self, now_ns: int) -> str | None:
+        """The cursor of the file as it is now; None when there is none that tells: reading it says why."""
+        try:
+            return _cursor(_stamp(self.path.stat()), now_ns)
+        except OSError:
+            return None
 
     def _parse(self, lines: Sequence[bytes]) -> tuple[dict[str, Flags], frozenset[str]]:
         flags: dict[str, Flags] = {}
@@ -143,7 +150,7 @@ class LabelFile:
         )
 
     def _write(
-        self, flags: Mapping[str, Flags], names: Iterable[str], instead_of: tuple[int, ...] | None = None
+        self, flags: Mapping[str, Flags], names: Iterable[str], instead_of: Stamp | None = None
     ) -> bool:
         """Whether the file was written: not when it is another one by now than `instead_of`."""
         lines = [FIRST_LINE, *(f"\t{escaped(name)}" for name in sorted(names))]
@@ -173,8 +180,13 @@ class LabelFile:
         return True
 
 
-def _stamp(status: os.stat_result) -> tuple[int, int, int, int]:
+def _stamp(status: os.stat_result) -> Stamp:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _cursor(stamp: Stamp, now_ns: int) -> str | None:
+    """Another text after each change; None while a change could go unseen."""
+    return None if is_fresh(max(stamp[2:]), now_ns) else ":".join(map(str, stamp))
 
 
 class LabelledMaildir(MaildirStore):
@@ -187,10 +199,8 @@ class LabelledMaildir(MaildirStore):
     async def connect(self, *, create: bool) -> None:
         """Where both sides never agreed on anything (`create`), a mailbox that is there gets its file."""
         await super().connect(create=create)
-        file = await off_loop(self._file)
-        if create and file is not None:
-            with disk_errors(file.path, "make"):
-                await off_loop(file.make)
+        if create:
+            await self._make_file()
 
     def _file(self) -> LabelFile | None:
         directory = self.directory_of(ALL_MAIL)
@@ -199,8 +209,12 @@ class LabelledMaildir(MaildirStore):
     async def create(self, name: MailboxName) -> None:
         """The mailbox, and the file in that of all mail."""
         await super().create(name)
+        if name == ALL_MAIL:
+            await self._make_file()
+
+    async def _make_file(self) -> None:
         file = await off_loop(self._file)
-        if name == ALL_MAIL and file is not None:
+        if file is not None:
             with disk_errors(file.path, "make"):
                 await off_loop(file.make)
 
@@ -210,17 +224,10 @@ class LabelledMaildir(MaildirStore):
         info = listed.mailboxes.get(ALL_MAIL)
         if info is None:
             return listed
-        found = await off_loop(self._read)
-        cursor = None if found is None else joined(info.cursor, found.cursor(self.clock_ns()))
+        file = await off_loop(self._file)
+        of_labels = None if file is None else await off_loop(lambda: file.cursor(self.clock_ns()))
+        cursor = joined(info.cursor, of_labels)
         return replace(listed, mailboxes={**listed.mailboxes, ALL_MAIL: replace(info, cursor=cursor)})
-
-    def _read(self) -> Labelled | None:
-        """What the file says, None when it says nothing: opening the mailbox tells why."""
-        file = self._file()
-        try:
-            return None if file is None else file.read()
-        except (MailboxError, OSError):
-            return None
 
     async def labels(self) -> MailboxList:
         """What the file names and messages carry."""
@@ -313,7 +320,7 @@ class LabelledMailbox(MaildirMailbox):
         """The file first, as the cursor has to be older than what it is the cursor of."""
         with disk_errors(self._file.path, "read"):
             found = await off_loop(self._file.read)
-        cursor = found.cursor(self._store.clock_ns())
+        cursor = _cursor(found.stamp, self._store.clock_ns())
         seen = await super().observe()
         self._labels = found.flags
         gone = found.flags.keys() - seen.listing.flags.keys()
