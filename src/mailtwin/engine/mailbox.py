@@ -149,7 +149,7 @@ class MailboxRun:
             plan = await self._plan()
             phase = self._possible(plan.first_phase())
             if not phase:
-                self._commit(await self.placer.learn(self.known, self.base))
+                self._commit(await self.placer.learn(self.known))
                 return self._finish(plan)
             # That something had no effect is not believed of what was told to have changed.
             whole = phase == self._last and not self.known.is_whole
@@ -512,15 +512,12 @@ class MailboxRun:
 
     def _note_waiting(self) -> None:
         """Writes down what has to wait for another day, and tells it."""
-        linked = {(side, link.ref(side)) for link in self.base.links for side in Side}
-        sizes = {
-            source: [
-                size
-                for (side, ref), size in self.backlog.later.items()
-                if side is source and (side, ref) not in linked and self.known.holds(side, ref)
-            ]
-            for source in Side
-        }
+        later, sizes = self.backlog.later, {source: list[int]() for source in Side}
+        # Mostly nothing waits, and then nobody goes through the agreements.
+        linked = {(side, link.ref(side)) for link in self.base.links for side in Side} if later else set()
+        for (side, ref), size in later.items():
+            if (side, ref) not in linked and self.known.holds(side, ref):
+                sizes[side].append(size)
         for one in self.pair.meter.leave(self.name, sizes):
             self._problem(postponed(one, known=False))
 

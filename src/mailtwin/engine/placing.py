@@ -115,14 +115,13 @@ class Placer:
         self.state.commit(self.name, changes)
         return sum(isinstance(change, AddLink) for change in changes)
 
-    async def learn(self, known: Known, base: Base) -> list[Change]:
+    async def learn(self, known: Known) -> list[Change]:
         """What the stores call the linked messages, as far as that is not in the state."""
         changes: list[Change] = []
         for side in Side:
             if not self.can_place(side):
                 continue
-            told = self.state.emails(self.name, side)
-            missing = [ref for link in base.links if (ref := link.ref(side)) not in told]
+            missing = self.state.without_email(self.name, side)
             if missing:
                 changes.append(SaveEmails(side, await known.mailboxes[side].email_ids(missing)))
         return changes

@@ -300,13 +300,16 @@ def _kept(row: tuple[Any, ...]) -> Kept:
     )
 
 
-def emails(connection: sqlite3.Connection, name: MailboxName, side: Side) -> dict[Ref, str]:
-    """The email ids of linked messages of `name` on `side`."""
+def without_email(connection: sqlite3.Connection, name: MailboxName, side: Side) -> list[Ref]:
+    """The linked messages of `name` on `side` whose email id is not known."""
+    column = f"{side.label}_ref"
     rows = connection.execute(
-        "SELECT ref, email_id FROM emails JOIN mailboxes ON mailboxes.id = mailbox WHERE name = ? AND side = ?",
-        (pack_name(name), side.value),
+        f"SELECT links.{column} FROM links JOIN mailboxes ON mailboxes.id = links.mailbox"
+        f" LEFT JOIN emails ON emails.mailbox = links.mailbox AND side = ? AND ref = links.{column}"
+        " WHERE name = ? AND email_id IS NULL",
+        (side.value, pack_name(name)),
     )
-    return {unpack_ref(ref): email_id for ref, email_id in rows}
+    return [unpack_ref(ref) for (ref,) in rows]
 
 
 def placed(connection: sqlite3.Connection, side: Side, ids: Iterable[str]) -> dict[str, list[Placed]]:

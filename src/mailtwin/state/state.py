@@ -271,10 +271,11 @@ class State:
         """Writes in one transaction what decides nothing: unlike `commit`, it does not make the mailbox known."""
         self.commit(name, remarks, forgotten=True)
 
-    def emails(self, name: MailboxName, side: Side) -> dict[Ref, str]:
-        """What the store on `side` calls linked messages of `name` in whatever mailbox they are, as far as it told."""
+    def without_email(self, name: MailboxName, side: Side) -> list[Ref]:
+        """The linked messages of `name` on `side` of which it is not known what their store calls them in whatever
+        mailbox they are."""
         with self._reading() as connection:
-            return reading.emails(connection, name, side)
+            return reading.without_email(connection, name, side)
 
     def placed(self, side: Side, ids: Collection[str]) -> dict[str, list[Placed]]:
         """The linked messages that the store on `side` calls by one of `ids`, in any mailbox."""
