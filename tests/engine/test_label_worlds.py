@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -256,12 +257,19 @@ class Epoch:
 class LabelWorld:
     """A world in which chance decides, and what its people did in it."""
 
-    def __init__(self, directory: Path, seed: int, people: tuple[Person, Person]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        seed: int,
+        people: tuple[Person, Person],
+        stores: tuple[Callable[[], Store], Callable[[], Store]],
+        servers: Sequence[SimServer],
+    ) -> None:
         self.rng = random.Random(seed)
         self.state = directory / "state.db"
         self.people = people
-        self.stores: Callable[[], tuple[Store, Store]] = lambda: (_ for _ in ()).throw(NotImplementedError)
-        self.servers: list[SimServer] = []
+        self.stores = stores
+        self.servers = servers
         self.story: list[str] = []
         self.epoch = Epoch()
         self.delivered: set[bytes] = set()
@@ -362,7 +370,7 @@ class LabelWorld:
 
     def pair(self, clock: Meanwhile | None = None) -> Pair:
         """New connections."""
-        left, right = self.stores()
+        left, right = (make() for make in self.stores)
         if clock is not None:
             left, right = InterruptingStore(left, clock), InterruptingStore(right, clock)
         return Pair(left, right, select=ALL_MAIL.__eq__, sleep=no_sleep)
@@ -493,18 +501,20 @@ async def test_random_worlds_of_labels(other: str, part: int, tmp_path: Path) ->
             one, left = await stack.enter_async_context(account(*rng.choice(((), *MANNERS))))
             if other == "account":
                 two, right = await stack.enter_async_context(account(*rng.choice(((), *MANNERS))))
-                world = LabelWorld(directory, seed, (AccountPerson(left), AccountPerson(right)))
-                world.stores = lambda one=one, two=two: (store(one), store(two))  # type: ignore[misc]
-                world.servers = [one, two]
+                people: tuple[Person, Person] = AccountPerson(left), AccountPerson(right)
+                world = LabelWorld(
+                    directory, seed, people, (partial(store, one), partial(store, two)), [one, two]
+                )
             else:
                 root = directory / "mail"
                 maildir = LabelledMaildir(root)
                 await maildir.connect(create=True)
                 await maildir.create(ALL_MAIL)
                 await maildir.close()
-                world = LabelWorld(directory, seed, (AccountPerson(left), MaildirPerson(root)))
-                world.stores = lambda one=one, root=root: (store(one), LabelledMaildir(root))  # type: ignore[misc]
-                world.servers = [one]
+                people = AccountPerson(left), MaildirPerson(root)
+                world = LabelWorld(
+                    directory, seed, people, (partial(store, one), partial(LabelledMaildir, root)), [one]
+                )
             try:
                 for _ in range(EPOCHS):
                     for _ in range(ACTS):
